@@ -1,0 +1,1 @@
+# The run image; see images/run/README.md

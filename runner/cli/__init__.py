@@ -1,0 +1,1 @@
+"""Commands. Runs on: host."""

@@ -1,0 +1,1 @@
+"""YAML and JSON configuration to checked models. Runs on: host."""

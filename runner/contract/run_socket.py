@@ -1,0 +1,41 @@
+"""What is said over the run socket: paths, headers and errors of the gateway. Runs on: both sides.
+
+A request's path names the agent; the host knows the provider, its address and its credential.
+The body is the provider's own (OpenAI Chat Completions or Anthropic Messages) and goes through as it is.
+"""
+
+from pydantic import BaseModel, ConfigDict
+
+from runner.contract.spec import Dialect
+from runner.contract.status import AgentErrorType
+
+USAGE_PATH = "/usage"
+"""GET: the run's `RunUsage` so far."""
+
+MODEL_PATHS: dict[Dialect, str] = {"chat": "v1/chat/completions", "messages": "v1/messages"}
+
+MAX_REQUEST_BYTES = 32 * 1024 * 1024
+MAX_RESPONSE_BYTES = 64 * 1024 * 1024
+
+
+def model_path(agent_id: str, dialect: Dialect) -> str:
+    """Return the path of an agent's model calls, e.g. `/agents/agent_a/v1/chat/completions`."""
+    return f"/agents/{agent_id}/{MODEL_PATHS[dialect]}"
+
+
+class GatewayError(BaseModel):
+    """Body `{"error": {...}}` of every refusal that the gateway itself writes (status ≥ 400)."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    type: AgentErrorType
+    message: str
+    """One line for people: what happened, which provider, what to do. Never a secret."""
+    status: int | None = None
+    """The provider's HTTP status, if it answered."""
+
+
+class GatewayErrorBody(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    error: GatewayError

@@ -1,0 +1,64 @@
+"""What a run container is to do: spec.json, mounted read-only. Runs on: both sides.
+
+It names agents and settings and never a credential, a provider's address or a host path but LOG_DIR.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, JsonValue, PositiveFloat, PositiveInt
+
+SPEC_PATH = "/run/runner/spec.json"
+SOCKET_DIR = "/run/runner/socket"
+SOCKET_NAME = "run.sock"
+SOCKET_PATH = f"{SOCKET_DIR}/{SOCKET_NAME}"
+
+Dialect = Literal["chat", "messages"]
+"""Wire format of model calls: OpenAI Chat Completions or Anthropic Messages."""
+
+DecisionMode = Literal["tools", "json_schema"]
+"""How a model states new_answer or vote."""
+
+
+class SpecPart(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class AgentSpec(SpecPart):
+    id: str
+    model: str
+    dialect: Dialect = "chat"
+    decision_mode: DecisionMode = "tools"
+    system_message: str | None = None
+    params: dict[str, JsonValue] = {}
+    """Sampling parameters, passed on under the provider's names (temperature, max_tokens, …)."""
+    forced_tool_choice: bool = True
+    """The provider takes `tool_choice: required` (chat) or `any` (messages)."""
+    stream_usage: bool = True
+    """The provider takes `stream_options: {include_usage: true}` (chat only)."""
+
+
+class CoordinationSpec(SpecPart):
+    voting_sensitivity: Literal["lenient", "balanced", "strict"] = "lenient"
+    answer_novelty_requirement: Literal["lenient", "balanced", "strict"] = "lenient"
+    max_new_answers_per_agent: PositiveInt = 5
+    skip_coordination_rounds: bool = False
+    orchestrator_timeout_seconds: PositiveFloat = 1800.0
+    agent_timeout_seconds: PositiveFloat | None = None
+
+
+class RunSpec(SpecPart):
+    schema_version: Literal[1] = 1
+    run_id: str
+    parent_run_id: str | None = None
+    root_run_id: str
+    depth: int = 0
+    session_id: str
+    log_dir: str
+    """Absolute; the same path on the host and in the container."""
+    question: str
+    start_time: float
+    """Epoch seconds at which the command started, on the host's clock."""
+    image: str | None = None
+    agents: tuple[AgentSpec, ...]
+    coordination: CoordinationSpec = CoordinationSpec()
+    debug: bool = False

@@ -1,0 +1,37 @@
+"""Tokens and cost of model calls, as the gateway counts them. Runs on: both sides."""
+
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt
+
+
+class Usage(BaseModel):
+    """Tokens and cost of one or many calls. `cached_tokens` are part of `input_tokens`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    calls: NonNegativeInt = 0
+    input_tokens: NonNegativeInt = 0
+    output_tokens: NonNegativeInt = 0
+    cached_tokens: NonNegativeInt = 0
+    cost_usd: NonNegativeFloat | None = None
+    """None while prices are not known."""
+
+    def __add__(self, other: Self) -> "Usage":
+        costs = [u.cost_usd for u in (self, other) if u.cost_usd is not None]
+        return Usage(
+            calls=self.calls + other.calls,
+            input_tokens=self.input_tokens + other.input_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+            cached_tokens=self.cached_tokens + other.cached_tokens,
+            cost_usd=sum(costs) if costs else None,
+        )
+
+
+class RunUsage(Usage):
+    """The usage of a run, in all and by agent and model."""
+
+    budget_usd: NonNegativeFloat | None = None
+    by_agent: dict[str, Usage] = Field(default_factory=dict)
+    by_model: dict[str, Usage] = Field(default_factory=dict)
+    nested: Usage | None = None

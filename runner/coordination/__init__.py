@@ -1,0 +1,1 @@
+"""Agents answer, restart, vote and present. Runs on: the run container."""

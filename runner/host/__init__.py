@@ -1,0 +1,1 @@
+"""Containers, run directories and supervision. Runs on: host."""
