@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 TEMPORARY_PREFIX = ".tmp-"
+_HERE = PurePosixPath()
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -22,8 +23,8 @@ class HostileFileError(OSError):
 
 
 @contextmanager
-def open_directory(root: Path, relative: PurePosixPath = PurePosixPath()) -> Iterator[int]:
-    """Yield a descriptor of `root/relative`; `root` itself is trusted, below it no link is followed.
+def open_directory(root: Path, relative: PurePosixPath = _HERE) -> Iterator[int]:
+    """Yield a descriptor of `root/relative`; `root` is trusted, below it no link is followed.
 
     Raises FileNotFoundError, NotADirectoryError, or HostileFileError for `..` and absolute parts.
     """
@@ -43,7 +44,7 @@ def open_directory(root: Path, relative: PurePosixPath = PurePosixPath()) -> Ite
 def read_bytes(root: Path, relative: str, max_bytes: int) -> bytes:
     """Read the regular file `root/relative` of at most `max_bytes` without following a link.
 
-    Raises FileNotFoundError, HostileFileError (link, FIFO, device, directory, too large) or OSError.
+    Raises FileNotFoundError, OSError, or HostileFileError (link, FIFO, device, too large).
     """
     path = PurePosixPath(relative)
     with open_directory(root, path.parent) as directory:

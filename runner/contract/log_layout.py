@@ -1,4 +1,4 @@
-"""Names of the files in a log directory, as the automation guide gives them. Runs on: both sides."""
+"""Names of the files in a log directory, as the guide gives them. Runs on: both sides."""
 
 from pathlib import Path
 from typing import NamedTuple

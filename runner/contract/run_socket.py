@@ -1,7 +1,7 @@
 """What is said over the run socket: paths, headers and errors of the gateway. Runs on: both sides.
 
 A request's path names the agent; the host knows the provider, its address and its credential.
-The body is the provider's own (OpenAI Chat Completions or Anthropic Messages) and goes through as it is.
+The body is the provider's own (OpenAI Chat Completions or Anthropic Messages) and goes through.
 """
 
 from pydantic import BaseModel, ConfigDict

@@ -1,6 +1,6 @@
 """What a run container is to do: spec.json, mounted read-only. Runs on: both sides.
 
-It names agents and settings and never a credential, a provider's address or a host path but LOG_DIR.
+It names agents and settings; never a credential or an address, and no host path but LOG_DIR.
 """
 
 from typing import Literal

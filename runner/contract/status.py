@@ -1,6 +1,6 @@
 """The model of status.json. Runs on: both sides.
 
-Field names and meanings are the automation guide's; what the guide leaves open is added beside them.
+Field names and meanings are the automation guide's; what it leaves open is added beside them.
 All fields are always present, null where nothing is known yet.
 """
 
