@@ -1,0 +1,425 @@
+"""The container engine: the one module that imports docker. Runs on: host.
+
+Importing this module is cheap; docker itself (a tenth of a second) is imported by `connect`, which
+may be called in a thread. All methods block and may be called from several threads at once.
+"""
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING, Any
+
+from runner.contract.text import one_line
+from runner.errors import EngineError, ExecutionError
+from runner.host.engine_address import (
+    EngineAddress,
+    find_engine,
+    locate,
+    permission_message,
+    socket_problem,
+)
+from runner.host.engine_records import (
+    ContainerState,
+    ContainerSummary,
+    EngineInfo,
+    ImageSummary,
+    container_state,
+    container_summary,
+    engine_info,
+    image_summary,
+    label_filter,
+)
+
+if TYPE_CHECKING:
+    from docker import APIClient
+
+__all__ = [
+    "ContainerMissingError",
+    "ContainerState",
+    "ContainerSummary",
+    "Engine",
+    "EngineGoneError",
+    "EngineInfo",
+    "ImageSummary",
+    "connect",
+    "find_engine",
+]
+
+LOG_LIMIT_BYTES = 64 * 1024
+_BUILD_SILENCE_SECONDS = 600  # the longest a build step may say nothing
+_REMOVE_DELAYS_SECONDS = (0.1, 0.3, 1.0)
+_ERROR_LENGTH = 500
+
+
+class EngineGoneError(ExecutionError):
+    """The connection to the engine was lost, or the engine no longer answers."""
+
+
+class ContainerMissingError(ExecutionError):
+    """The container does not exist: somebody removed it."""
+
+
+class Engine:
+    """A connection to a container engine.
+
+    Every method raises EngineGoneError when the engine cannot be reached or stops answering, and
+    ExecutionError when it refuses, except where its docstring says otherwise.
+    """
+
+    def __init__(self, client: "APIClient", url: str) -> None:
+        self._client = client
+        self.url = url
+
+    def __enter__(self) -> "Engine":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def ping(self) -> None:
+        """Return when the engine answers."""
+        with self._asking("ping"):
+            self._client.ping()
+
+    def info(self) -> EngineInfo:
+        """Ask the engine what it is."""
+        with self._asking("info"):
+            return engine_info(self._client.version(), self._client.info(), self.url)
+
+    # Containers
+
+    def create(self, name: str, image: str, config: Mapping[str, Any]) -> str:
+        """Create a container from the body of POST /containers/create; return its id.
+
+        `image` is put into the body. Raises EngineError for a missing image and for a body that
+        the engine does not accept.
+        """
+        from docker import errors
+
+        with self._asking(f"create container {name}"):
+            try:
+                body = {**config, "Image": image}
+                answer = self._client.create_container_from_config(body, name)  # type: ignore[no-untyped-call]
+            except errors.NotFound as error:
+                raise EngineError(
+                    f"image {image} is missing: run `massgen-runner image build`"
+                ) from error
+            except errors.APIError as error:
+                if error.status_code != 400:
+                    raise
+                raise EngineError(f"the engine refuses the container: {_said(error)}") from error
+        return str(answer["Id"])
+
+    def start(self, container_id: str) -> None:
+        """Start a created container."""
+        with self._asking(f"start container {container_id[:12]}"):
+            self._client.start(container_id)
+
+    def wait(self, container_id: str) -> int:
+        """Block until the container is not running; return its exit code. There is no deadline.
+
+        Raises ContainerMissingError when it does not exist.
+        """
+        with self._asking(f"wait for container {container_id[:12]}"):
+            return int(self._client.wait(container_id, timeout=None)["StatusCode"])
+
+    def inspect(self, container_id: str) -> ContainerState | None:
+        """Return the state of a container, None when it does not exist."""
+        try:
+            with self._asking(f"inspect container {container_id[:12]}"):
+                return container_state(self._client.inspect_container(container_id)["State"])
+        except ContainerMissingError:
+            return None
+
+    def kill(self, container_id: str, signal: str = "SIGKILL") -> None:
+        """Send `signal`, after unpausing a paused container; not running or missing is fine."""
+        state = self.inspect(container_id)
+        if state is None:
+            return
+        if state.paused:
+            self._unless_done(self._client.unpause, container_id)
+        self._unless_done(self._client.kill, container_id, signal)
+
+    def remove(self, container_id: str) -> None:
+        """Kill and remove a container with its anonymous volumes; missing is fine.
+
+        A busy mount can fail a removal that works a moment later, so it is tried a few times.
+        """
+        for delay in (*_REMOVE_DELAYS_SECONDS, None):
+            try:
+                with self._asking(f"remove container {container_id[:12]}"):
+                    self._client.remove_container(container_id, v=True, force=True)
+            except ContainerMissingError:
+                return
+            except EngineGoneError:
+                raise
+            except ExecutionError:
+                if delay is None:
+                    raise
+                time.sleep(delay)
+            else:
+                return
+
+    def logs(self, container_id: str, tail: int = 50) -> str:
+        """Return the last `tail` lines of both streams, at most LOG_LIMIT_BYTES of their end."""
+        end = bytearray()
+        with self._asking(f"read the log of container {container_id[:12]}"):
+            for chunk in self._client.logs(container_id, stream=True, follow=False, tail=tail):
+                end += chunk
+                del end[:-LOG_LIMIT_BYTES]
+        return end.decode("utf-8", "replace")
+
+    def list(self, labels: Mapping[str, str | None]) -> list[ContainerSummary]:
+        """Return all containers, also ended ones, that carry the labels (None: any value)."""
+        with self._asking("list containers"):
+            found = self._client.containers(all=True, filters={"label": label_filter(labels)})
+            return [container_summary(item) for item in found]
+
+    # Images
+
+    def has_image(self, reference: str) -> bool:
+        """Say whether the engine has the image."""
+        return self.image_id(reference) is not None
+
+    def image_id(self, reference: str) -> str | None:
+        """Return the id of an image, None when the engine does not have it."""
+        details = self.image_details(reference)
+        return None if details is None else str(details["Id"])
+
+    def image_details(self, reference: str) -> Mapping[str, Any] | None:
+        """Return what the engine says about an image (Id, Config, Architecture …), or None."""
+        try:
+            with self._asking(f"inspect image {reference}"):
+                details: Mapping[str, Any] = self._client.inspect_image(reference)  # type: ignore[no-untyped-call]
+                return details
+        except ContainerMissingError:
+            return None
+
+    def list_images(self, labels: Mapping[str, str | None]) -> "Sequence[ImageSummary]":
+        """Return the images that carry the labels (None: any value)."""
+        with self._asking("list images"):
+            found = self._client.images(filters={"label": label_filter(labels)})
+            return [image_summary(item) for item in found]
+
+    def build(
+        self,
+        context: IO[bytes],
+        tag: str,
+        *,
+        build_arguments: Mapping[str, str],
+        labels: Mapping[str, str],
+        progress: Callable[[str], None],
+    ) -> str:
+        """Build an image without network from a tar stream with a Dockerfile; return its id.
+
+        `progress` gets each line of the build. Raises EngineError when a step fails.
+        """
+        with self._asking(f"build image {tag}"):
+            lines = self._client.build(
+                fileobj=context,
+                custom_context=True,
+                tag=tag,
+                rm=True,
+                forcerm=True,
+                network_mode="none",
+                buildargs=dict(build_arguments),
+                labels=dict(labels),
+                use_config_proxy=False,  # a proxy's address may hold a password
+                timeout=_BUILD_SILENCE_SECONDS,
+                decode=True,
+            )
+            _follow(lines, f"image {tag} cannot be built", progress)
+        return self._made_image(tag)
+
+    def import_image(self, archive: str, tag: str, changes: Sequence[str] = ()) -> str:
+        """Make an image of the root file system in the tar file `archive`; return its id.
+
+        `changes` are Dockerfile lines such as `ENV …` and `LABEL …`.
+        """
+        repository, version = split_tag(tag)
+        with self._asking(f"import image {tag}"):
+            self._client.import_image_from_file(archive, repository, version, list(changes))
+        return self._made_image(tag)
+
+    def pull(self, reference: str, progress: Callable[[str], None]) -> str:
+        """Pull an image and return its id; an error hidden in the stream raises EngineError."""
+        from docker import errors
+
+        repository, version = split_tag(reference)
+        failure = f"image {reference} cannot be pulled"
+        with self._asking(f"pull image {reference}"):
+            try:
+                lines = self._client.pull(repository, version, stream=True, decode=True)
+                _follow(lines, failure, progress)
+            except errors.APIError as error:
+                raise EngineError(f"{failure}: {_said(error)}") from error
+        return self._made_image(reference)
+
+    def tag(self, reference: str, tag: str) -> None:
+        """Give an image one more name."""
+        repository, version = split_tag(tag)
+        with self._asking(f"tag image {reference}"):
+            self._client.tag(reference, repository, version)
+
+    def remove_image(self, reference: str) -> None:
+        """Remove an image or one of its names; missing is fine, in use raises ExecutionError."""
+        try:
+            with self._asking(f"remove image {reference}"):
+                self._client.remove_image(reference)
+        except ContainerMissingError:
+            return
+
+    def _made_image(self, tag: str) -> str:
+        made = self.image_id(tag)
+        if made is None:
+            raise EngineError(f"image {tag} is missing although the engine said that it was made")
+        return made
+
+    def _unless_done(self, action: Callable[..., object], container_id: str, *rest: str) -> None:
+        """Carry out an action; a state in which there is nothing left to do is fine."""
+        from docker import errors
+
+        with self._asking(f"signal container {container_id[:12]}"):
+            try:
+                action(container_id, *rest)
+            except errors.APIError as error:
+                # 409: not running or not paused; old engines say it with a 500.
+                if error.status_code not in {404, 409} and " is not " not in _said(error):
+                    raise
+
+    @contextmanager
+    def _asking(self, what: str) -> Iterator[None]:
+        """Turn what docker and its HTTP library raise into our errors."""
+        import requests
+        import urllib3
+        from docker import errors
+
+        try:
+            yield
+        except errors.NotFound as error:
+            raise ContainerMissingError(f"{what}: {_said(error)}") from error
+        except errors.APIError as error:  # before RequestException, which it derives from
+            raise ExecutionError(f"{what}: the engine refuses: {_said(error)}") from error
+        except (
+            requests.RequestException,
+            urllib3.exceptions.HTTPError,
+            errors.DockerException,
+            OSError,
+        ) as error:
+            raise EngineGoneError(
+                f"{what}: the container engine at {shown(self.url)} does not answer: "
+                f"{_cause(error)}"
+            ) from error
+
+
+def connect(environ: Mapping[str, str], timeout: float = 60.0) -> Engine:
+    """Find the engine, connect and agree on an API version; `timeout` in seconds for each request.
+
+    Raises EngineError that says what is wrong and what to do.
+    """
+    return _open(locate(environ), environ, timeout)
+
+
+def split_tag(reference: str) -> tuple[str, str | None]:
+    """Split `name:tag` or `name@digest`; a port in the registry's name is no tag."""
+    name, at, digest = reference.partition("@")
+    if at:
+        return name, digest
+    head, colon, tag = reference.rpartition(":")
+    return (head, tag) if colon and "/" not in tag else (reference, None)
+
+
+def shown(url: str) -> str:
+    """Return an engine's URL without a password."""
+    return one_line(re.sub(r"//[^@/]*@", "//", url))
+
+
+def _open(address: EngineAddress, environ: Mapping[str, str], timeout: float) -> Engine:
+    url = address.url
+    if url.startswith("ssh://"):
+        raise EngineError(
+            f"{shown(url)}: a run shares directories of this machine with its container, which an "
+            f"engine on another machine cannot do: use an engine of this machine"
+        )
+    if problem := socket_problem(url):
+        raise EngineError(_connect_message(url, OSError(problem, os.strerror(problem))))
+    import docker
+    from docker import errors
+
+    try:
+        client = docker.APIClient(
+            version="auto", timeout=int(timeout), **_connection(address, environ)
+        )
+    except (errors.DockerException, OSError, ValueError) as error:
+        raise EngineError(_connect_message(url, error)) from error
+    return Engine(client, url)
+
+
+def _connection(address: EngineAddress, environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return base_url and tls for docker's client, by the rules of the docker CLI."""
+    from docker import tls, utils
+
+    if address.certificates is None:
+        chosen = {name: value for name, value in environ.items() if name.startswith("DOCKER_")}
+        # An empty mapping would make docker read the process's environment.
+        return dict(utils.kwargs_from_env(environment={**chosen, "DOCKER_HOST": address.url}))
+    directory = address.certificates
+    authority = directory / "ca.pem"
+    return {
+        "base_url": address.url.replace("tcp://", "https://", 1),
+        "tls": tls.TLSConfig(
+            client_cert=(str(directory / "cert.pem"), str(directory / "key.pem")),
+            ca_cert=str(authority) if authority.exists() else None,
+            verify=authority.exists() or None,
+        ),
+    }
+
+
+def _connect_message(url: str, error: BaseException) -> str:
+    cause = _root(error)
+    if isinstance(cause, PermissionError):
+        return permission_message(shown(url).removeprefix("unix://"))
+    return (
+        f"no container engine answers at {shown(url)}: {_cause(error)}: "
+        f"start it, or correct DOCKER_HOST"
+    )
+
+
+def _root(error: BaseException) -> BaseException:
+    """Return the innermost OSError of a chain; HTTP libraries nest it in arguments and causes."""
+    inner = [item for item in error.args if isinstance(item, BaseException)]
+    inner += [item for item in (error.__cause__, error.__context__) if item is not None]
+    reason = getattr(error, "reason", None)
+    if isinstance(reason, BaseException):
+        inner.append(reason)
+    for item in inner:
+        root = _root(item)
+        if isinstance(root, OSError) and root.errno is not None:
+            return root
+    return error
+
+
+def _cause(error: BaseException) -> str:
+    root = _root(error)
+    text = root.strerror if isinstance(root, OSError) and root.strerror else str(root)
+    return one_line(text)[:_ERROR_LENGTH] or type(error).__name__
+
+
+def _said(error: Any) -> str:
+    """Return the engine's own words in an APIError."""
+    return one_line(str(error.explanation or error))[:_ERROR_LENGTH]
+
+
+def _follow(lines: Iterator[dict[str, Any]], failure: str, progress: Callable[[str], None]) -> None:
+    for line in lines:
+        if "error" in line:
+            raise EngineError(f"{failure}: {one_line(str(line['error']))[:_ERROR_LENGTH]}")
+        text = str(line.get("stream") or line.get("status") or "").strip()
+        if text and not line.get("progressDetail"):  # a bar for each layer is for terminals
+            progress(one_line(text))
