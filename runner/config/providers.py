@@ -14,7 +14,7 @@ from runner.contract.spec import DecisionMode, Dialect
 Auth = Literal["bearer", "x-api-key", "api-key", "none"]
 """How the key travels: `Authorization: Bearer KEY`, a header of that name, or not at all."""
 
-_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class Provider(NamedTuple):
@@ -30,7 +30,7 @@ class Provider(NamedTuple):
     """Looked up in this order. Empty: no key is needed, one is sent only if `api_key` says so."""
     dialect: Dialect = "chat"
     auth: Auth = "bearer"
-    headers: Mapping[str, str] = _NO_HEADERS
+    headers: Mapping[str, str] = _NOTHING
     decision_mode: DecisionMode = "tools"
     forced_tool_choice: bool = True
     """Takes `tool_choice: required` (chat) or `any` (messages)."""
@@ -40,6 +40,8 @@ class Provider(NamedTuple):
     """The configuration must give `base_url`."""
     self_hosted: bool = False
     """Serves whatever model its owner loaded, small ones included."""
+    renames: Mapping[str, str] = _NOTHING
+    """Sampling parameters that this provider knows under another name."""
 
 
 _ROWS = (
@@ -48,6 +50,7 @@ _ROWS = (
         base_url="https://api.openai.com/v1",
         source="https://platform.openai.com/docs/api-reference/chat/create",
         key_variables=("OPENAI_API_KEY",),
+        renames=MappingProxyType({"max_tokens": "max_completion_tokens"}),
     ),
     Provider(
         name="claude",
@@ -58,6 +61,7 @@ _ROWS = (
         auth="x-api-key",
         headers=MappingProxyType({"anthropic-version": "2023-06-01"}),
         stream_usage=False,  # its events carry usage; the option is Chat Completions' own
+        renames=MappingProxyType({"stop": "stop_sequences", "max_completion_tokens": "max_tokens"}),
     ),
     Provider(
         name="gemini",
@@ -80,6 +84,7 @@ _ROWS = (
         key_variables=("AZURE_OPENAI_API_KEY",),
         auth="api-key",
         needs_base_url=True,
+        renames=MappingProxyType({"max_tokens": "max_completion_tokens"}),
     ),
     Provider(
         name="zai",
@@ -158,6 +163,7 @@ _ROWS = (
         source="https://docs.mistral.ai/api/endpoint/chat",
         key_variables=("MISTRAL_API_KEY",),
         stream_usage=False,  # refuses fields it does not know; the last chunk carries usage
+        renames=MappingProxyType({"seed": "random_seed", "max_completion_tokens": "max_tokens"}),
     ),
     Provider(
         name="deepseek",
@@ -175,6 +181,9 @@ _ROWS = (
         self_hosted=True,
     ),
 )
+
+LOCAL_MODEL = "qwen2.5-coder-1.5b-instruct"
+"""What `local` serves where the configuration names no model."""
 
 PROVIDERS: Mapping[str, Provider] = MappingProxyType({row.name: row for row in _ROWS})
 """All rows by name, in the order of the documentation."""

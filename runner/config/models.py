@@ -1,0 +1,372 @@
+"""A run as its user writes it: every key of a configuration, with its bounds. Runs on: host."""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
+from pydantic_core import PydanticCustomError
+
+from runner.config.problems import listed, nearest, shown
+from runner.config.providers import PROVIDERS, Provider
+from runner.config.secrets import REFERENCE
+from runner.contract.run_id import is_agent_id
+from runner.contract.spec import DecisionMode
+
+NOT_YET = "not available yet"
+
+_DAY = 86_400.0
+
+
+def wrong(what: str, remedy: str = "") -> PydanticCustomError:
+    """Return the error with which a validator refuses a value."""
+    return PydanticCustomError("wrong", "{what}", {"what": what, "remedy": remedy})
+
+
+def is_active(value: Any) -> bool:
+    """Tell whether a value asks for something: false, null, 0 and what is empty do not."""
+    if isinstance(value, dict):
+        return any(is_active(v) for v in value.values())
+    if isinstance(value, list):
+        return any(is_active(v) for v in value)
+    return bool(value)
+
+
+def _inactive(value: JsonValue) -> JsonValue:
+    if is_active(value):
+        raise wrong(f"is {NOT_YET}", "take the key out")
+    return value
+
+
+def _known_type(value: str) -> str:
+    if value in PROVIDERS:
+        return value
+    if value in {"claude_code", "ag2", "inference"}:
+        raise wrong(f"{shown(value)} is {NOT_YET} (allowed: {listed(tuple(PROVIDERS))})")
+    raise wrong(
+        f"{shown(value)} is not a backend type (allowed: {listed(tuple(PROVIDERS))})",
+        nearest(value, tuple(PROVIDERS)),
+    )
+
+
+_TAKEN_IDS = frozenset({"final", "agent_outputs"})
+
+
+def _agent_id(value: str) -> str:
+    if not is_agent_id(value):
+        allowed = "a letter, then at most 63 letters, digits, _ or -"
+        raise wrong(f"{shown(value)} is no agent id (allowed: {allowed})")
+    if value.lower() in _TAKEN_IDS:
+        raise wrong(f"{shown(value)} is a directory of the log itself", "choose another id")
+    return value
+
+
+def _reference(value: str) -> str:
+    if value in {"", "EMPTY"} or REFERENCE.fullmatch(value):
+        return value
+    raise wrong(
+        "must name an environment variable; a key in the file itself is refused",
+        'write api_key: "${NAME}" and put the key into the environment or a .env file',
+    )
+
+
+_IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._/:@-]{0,254}")
+_MEMORY = re.compile(r"([1-9][0-9]{0,5}(?:\.[0-9]{1,3})?)([kmgt]?)b?", re.IGNORECASE)
+_UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
+
+
+def memory_bytes(text: str) -> int | None:
+    """Return the bytes of a size such as `2g` or `512m`; None where it is no size."""
+    match = _MEMORY.fullmatch(text)
+    return int(float(match[1]) * _UNITS[match[2].lower()]) if match else None
+
+
+def _memory(value: str) -> str:
+    size = memory_bytes(value)
+    if size is None or not 64 * 1024**2 <= size <= 4 * 1024**4:
+        raise wrong(f"{shown(value)} is no amount of memory (allowed: 64m to 4t, as in '2g')")
+    return value
+
+
+def _image(value: str) -> str:
+    if not _IMAGE.fullmatch(value):
+        raise wrong(f"{shown(value)} is no image name (allowed: name, name:tag, name@digest)")
+    return value
+
+
+_WORKSPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def _workspace(value: str) -> str:
+    parts = value.removeprefix("./").rstrip("/").split("/")
+    if not all(_WORKSPACE.fullmatch(part) for part in parts) or len(parts) > 8:
+        raise wrong(
+            f"{shown(value)} is no name of a workspace (allowed: letters, digits, . _ -)",
+            "every run makes the directory anew under .massgen/workspaces: write cwd: workspace1",
+        )
+    return value
+
+
+def _name(value: str) -> str:
+    if not value.strip() or any(ord(c) < 32 or ord(c) == 127 for c in value):
+        raise wrong(f"{shown(value)} is no name")
+    return value
+
+
+NotYet = Annotated[
+    JsonValue, AfterValidator(_inactive), Field(json_schema_extra={"state": NOT_YET})
+]
+Name = Annotated[str, Field(max_length=256), AfterValidator(_name)]
+Seconds = Annotated[float, Field(gt=0, le=7 * _DAY)]
+Level = Literal["lenient", "balanced", "strict"]
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+
+
+class ConfigPart(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Sampling(ConfigPart):
+    """Parameters that go to the provider with every call."""
+
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    """How freely the model chooses its words."""
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Choose among the words that make up this share of the probability."""
+    top_k: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    """Choose among this many words; not every provider takes it."""
+    min_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Leave out words less likely than this share of the likeliest; not every provider takes it."""
+    max_tokens: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
+    """Length of one reply; sent as `max_completion_tokens` where the provider wants that."""
+    max_completion_tokens: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
+    """Length of one reply, thinking included."""
+    stop: (
+        str | Annotated[tuple[str, ...], Field(strict=False, min_length=1, max_length=16)] | None
+    ) = None
+    """Text, or a list of texts, at which a reply ends."""
+    seed: Annotated[int, Field(ge=-(2**63), le=2**63 - 1)] | None = None
+    """For replies that can be repeated, where the provider can."""
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    """Above 0: rather new words."""
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    """Above 0: rather not the same words again."""
+    repetition_penalty: Annotated[float, Field(gt=0, le=10)] | None = None
+    """As presence_penalty, multiplied; own servers take it."""
+    reasoning: dict[str, JsonValue] | None = None
+    """`{effort: …}`; sent as `reasoning_effort`, to openrouter as it is."""
+    reasoning_effort: Effort | None = None
+    """How long a reasoning model thinks."""
+    thinking: dict[str, JsonValue] | None = None
+    """claude, zai, deepseek: `{type: enabled, …}`."""
+    verbosity: Literal["low", "medium", "high"] | None = None
+    """openai: length of replies."""
+    text: dict[str, JsonValue] | None = None
+    """`{verbosity: …}`; sent as `verbosity`."""
+
+
+class BackendConfig(Sampling):
+    """Which model an agent is, and where it is reached."""
+
+    type: Annotated[str, AfterValidator(_known_type)]
+    """The provider: a row of the provider table."""
+    model: Name
+    """As the provider calls it; with `local` it may be left out."""
+    api_key: Annotated[str, AfterValidator(_reference)] | None = None
+    """`"${NAME}"`: the environment variable that holds the key; by default the provider's own."""
+    base_url: Annotated[str, Field(max_length=2048)] | None = None
+    """Address with its version path; required for `chatcompletion` and `azure_openai`."""
+    decision_mode: DecisionMode | None = None
+    """How the model states its answer or vote: `tools`, or `json_schema` for models that call
+    tools badly; by default as the provider table says."""
+    cwd: Annotated[str, AfterValidator(_workspace)] | None = None
+    """Name of the agent's workspace, made anew for every run."""
+    api_version: Name | None = None
+    """azure_openai: not needed, the v1 surface has no versions."""
+
+    exclude_tools: NotYet = None
+    """Tools that the agent is not offered."""
+    allowed_tools: NotYet = None
+    """The only tools that the agent is offered."""
+    mcp_servers: NotYet = None
+    """Tool servers."""
+    enable_web_search: NotYet = None
+    """The provider's own web search."""
+    enable_code_execution: NotYet = None
+    """The provider's own code execution."""
+    enable_code_interpreter: NotYet = None
+    """The provider's own code interpreter."""
+    enable_mcp_command_line: NotYet = None
+    """Lets the agent run commands."""
+    command_line_execution_mode: NotYet = None
+    """Where commands run."""
+    command_line_docker_image: NotYet = None
+    """Image for commands."""
+    command_line_docker_memory_limit: NotYet = None
+    """Memory for commands."""
+    command_line_docker_cpu_limit: NotYet = None
+    """Processors for commands."""
+    command_line_docker_network_mode: NotYet = None
+    """Network for commands."""
+    command_line_docker_enable_sudo: NotYet = None
+    """Root for commands."""
+    command_line_docker_credentials: NotYet = None
+    """Credentials for commands."""
+    command_line_docker_packages: NotYet = None
+    """Packages installed for commands."""
+    command_line_whitelist_patterns: NotYet = None
+    """Commands that may run."""
+    command_line_blacklist_patterns: NotYet = None
+    """Commands that may not run."""
+    command_line_allowed_patterns: NotYet = None
+    """Commands that may run."""
+    command_line_blocked_patterns: NotYet = None
+    """Commands that may not run."""
+
+    @property
+    def provider(self) -> Provider:
+        return PROVIDERS[self.type]
+
+    @property
+    def key_variable(self) -> str | None:
+        """Name of the variable that `api_key` refers to."""
+        match = REFERENCE.fullmatch(self.api_key or "")
+        return match[1] if match else None
+
+
+class AgentConfig(ConfigPart):
+    """One agent."""
+
+    id: Annotated[str, AfterValidator(_agent_id)]
+    """Names the agent, its files and its directory."""
+    backend: BackendConfig
+    """Its model."""
+    system_message: Annotated[str, Field(max_length=500_000)] | None = None
+    """What it is told before everything else."""
+
+
+class TimeoutSettings(ConfigPart):
+    """When a run, and a turn of an agent, is over."""
+
+    orchestrator_timeout_seconds: Seconds | None = None
+    """For the whole run; 1800 by default."""
+    agent_timeout_seconds: Seconds | None = None
+    """For each agent; without it only the run's own time counts."""
+
+
+class Coordination(ConfigPart):
+    """How agents work together, beyond answering and voting."""
+
+    enable_planning_mode: NotYet = None
+    """Agents plan, and only the winner acts."""
+    planning_mode_instruction: NotYet = None
+    """What agents are told while they plan."""
+    max_orchestration_restarts: NotYet = None
+    """How often the winner may ask for another round."""
+    enable_agent_task_planning: NotYet = None
+    """Agents keep a list of tasks."""
+
+
+class OrchestratorConfig(ConfigPart):
+    """How answers and votes come about."""
+
+    voting_sensitivity: Level = "lenient"
+    """How critically agents judge before they vote."""
+    max_new_answers_per_agent: Annotated[int, Field(ge=1, le=100)] | None = None
+    """After so many an agent can only vote; 5 by default, so that a run ends."""
+    answer_novelty_requirement: Level = "lenient"
+    """`balanced` refuses an answer that shares over 70 % of its words with another, `strict` 50."""
+    skip_coordination_rounds: bool = False
+    """Straight to the presentation, without votes."""
+    snapshot_storage: Name | None = None
+    """Accepted for MassGen's sake: snapshots are kept in the log directory."""
+    agent_temporary_workspace: Name | None = None
+    """Accepted for MassGen's sake: what agents see of each other is made for each run."""
+    session_storage: Name | None = None
+    """Accepted for MassGen's sake: there are no sessions of several turns."""
+    timeout: TimeoutSettings = TimeoutSettings()
+    """The same as the top-level `timeout_settings`."""
+    coordination: Coordination = Coordination()
+    """Planning and restarts."""
+    context_paths: NotYet = None
+    """Directories that agents may read or write."""
+    debug_final_answer: NotYet = None
+    """Replaces the final answer, for tests."""
+
+
+class UiConfig(ConfigPart):
+    """What a person sees; automation mode shows the same lines always."""
+
+    display_type: Literal["rich_terminal", "simple", "silent"] = "rich_terminal"
+    """`rich_terminal`: live; `simple`: lines; `silent`: the answer only."""
+    logging_enabled: bool = True
+    """False: no debug log; status, events and answers are always written."""
+
+
+class RetryConfig(ConfigPart):
+    """What is done when a provider is busy or cannot be reached."""
+
+    attempts: Annotated[int, Field(ge=1, le=20)] = 5
+    """Calls in all, the first included."""
+    max_wait_seconds: Annotated[float, Field(ge=0, le=600)] = 60.0
+    """The longest wait between two, also where the provider asks for more."""
+
+
+class RunnerConfig(ConfigPart):
+    """Containers, retries and limits."""
+
+    image: Annotated[str, AfterValidator(_image)] | None = None
+    """Run image; by default the one built from this version's sources."""
+    memory: Annotated[str, AfterValidator(_memory)] = "1g"
+    """The most memory that the run container may use."""
+    cpus: Annotated[float, Field(ge=0.05, le=512)] | None = None
+    """The most processors that the run container may use; by default all."""
+    pids: Annotated[int, Field(ge=16, le=100_000)] = 256
+    """The most processes and threads in the run container."""
+    retry: RetryConfig = RetryConfig()
+    """Retries of model calls."""
+    stall_timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 120.0
+    """A call is given up when the provider sends nothing for so long."""
+    disk: NotYet = None
+    """The most room that a run may use on disk."""
+    network: NotYet = None
+    """Hosts that a run may reach."""
+    budget: NotYet = None
+    """The most that a run may spend."""
+    nested: NotYet = None
+    """Runs that agents start."""
+    record: NotYet = None
+    """Recording of model calls."""
+
+    @property
+    def memory_bytes(self) -> int:
+        return memory_bytes(self.memory) or 0
+
+
+class RunConfig(ConfigPart):
+    """A whole configuration. A file may write `agent:` with one agent for `agents:`."""
+
+    agents: Annotated[tuple[AgentConfig, ...], Field(strict=False, min_length=1, max_length=64)]
+    """The agents, in the order that gives their labels (agent1, agent2, …)."""
+    orchestrator: OrchestratorConfig = OrchestratorConfig()
+    """Answers and votes."""
+    timeout_settings: TimeoutSettings = TimeoutSettings()
+    """Time limits."""
+    ui: UiConfig = UiConfig()
+    """Display."""
+    runner: RunnerConfig = RunnerConfig()
+    """Containers."""
+    memory: NotYet = None
+    """Memory of earlier conversations."""
+
+    @property
+    def orchestrator_timeout_seconds(self) -> float:
+        """Seconds after which the run ends; `timeout_settings` and `orchestrator.timeout` agree."""
+        top, inner = self.timeout_settings, self.orchestrator.timeout
+        given = top.orchestrator_timeout_seconds or inner.orchestrator_timeout_seconds
+        return given or 1800.0
+
+    @property
+    def agent_timeout_seconds(self) -> float | None:
+        """Seconds after which an agent is left out; None: no limit of its own."""
+        top, inner = self.timeout_settings, self.orchestrator.timeout
+        return top.agent_timeout_seconds or inner.agent_timeout_seconds
