@@ -1,0 +1,155 @@
+"""Read the tokens of a model call while its bytes pass. Runs on: host.
+
+Nothing is parsed but the few lines that hold a usage report, so that a token costs next to
+nothing. What a provider reports is hostile input: clamped, never trusted to be a number.
+"""
+
+import json
+import re
+from typing import Any, NamedTuple
+
+from runner.contract.spec import Dialect
+
+MAX_TOKENS = 10_000_000
+"""More than any call can have; a report above it is cut to it."""
+
+_MAX_LINE_BYTES = 1024 * 1024
+_MAX_BODY_BYTES = 16 * 1024 * 1024
+_BYTES_PER_TOKEN = 4
+_TEXT = re.compile(
+    rb'"(?:content|reasoning_content|reasoning|text|thinking|partial_json|arguments)"'
+    rb'\s*:\s*"([^"\\]*(?:\\.[^"\\]*)*)'
+)
+
+
+class Tokens(NamedTuple):
+    """Tokens of one call; `cached` are part of `input`."""
+
+    input: int = 0
+    output: int = 0
+    cached: int = 0
+    estimated: bool = False
+    """The provider did not report them, or the call ended before it could."""
+
+
+class Meter:
+    """Counts one call: `feed` every chunk of the answer, then ask for `tokens`."""
+
+    def __init__(self, dialect: Dialect, *, stream: bool, request_bytes: int) -> None:
+        self._dialect = dialect
+        self._stream = stream
+        self._request_bytes = request_bytes
+        self._parts: list[bytes] = []
+        self._parts_bytes = 0
+        self._text_bytes = 0
+        self._reported = Tokens()
+        self._final = False
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next bytes of the answer; they may end anywhere."""
+        self._text_bytes += sum(map(len, _TEXT.findall(chunk)))
+        if not self._stream:
+            self._keep(chunk, _MAX_BODY_BYTES)
+            return
+        end = chunk.rfind(b"\n") + 1
+        if end:
+            self._read_lines(b"".join((*self._parts, chunk[:end])))
+            self._parts, self._parts_bytes = [], 0
+            chunk = chunk[end:]
+        self._keep(chunk, _MAX_LINE_BYTES)
+
+    def tokens(self) -> Tokens:
+        """Return what is known by now; what was not reported is estimated from the bytes."""
+        rest = b"".join(self._parts)
+        self._parts, self._parts_bytes = [], 0
+        if self._stream:
+            self._read_lines(rest)
+        else:
+            self._read_report(rest)
+        if self._final:
+            return self._reported
+        return Tokens(
+            input=self._reported.input or _estimate(self._request_bytes),
+            output=max(self._reported.output, _estimate(self._text_bytes)),
+            cached=self._reported.cached,
+            estimated=True,
+        )
+
+    def _keep(self, chunk: bytes, limit: int) -> None:
+        self._parts_bytes += len(chunk)
+        if self._parts_bytes > limit:  # no usage report is that long: forget the line
+            self._parts.clear()
+        elif chunk:
+            self._parts.append(chunk)
+
+    def _read_lines(self, lines: bytes) -> None:
+        if b'"usage"' not in lines:
+            return
+        for line in lines.splitlines():
+            if line.startswith(b"data:") and b'"usage"' in line:
+                self._read_report(line[5:])
+
+    def _read_report(self, text: bytes) -> None:
+        try:
+            report = json.loads(text)
+        except (ValueError, RecursionError):
+            return
+        if not isinstance(report, dict):
+            return
+        if self._dialect == "messages":
+            self._read_messages(report)
+        else:
+            self._read_chat(report)
+
+    def _read_chat(self, report: dict[str, Any]) -> None:
+        # Groq has put the usage of a stream below a key of its own.
+        usage = _mapping(report, "usage") or _mapping(_mapping(report, "x_groq"), "usage")
+        if not usage:
+            return
+        prompt = _count(usage, "prompt_tokens")
+        cached = _count(_mapping(usage, "prompt_tokens_details"), "cached_tokens")
+        # Some count reasoning in the total alone.
+        output = max(_count(usage, "completion_tokens"), _count(usage, "total_tokens") - prompt)
+        self._merge(prompt, output, max(cached, _count(usage, "prompt_cache_hit_tokens")))
+        self._final = True
+
+    def _read_messages(self, report: dict[str, Any]) -> None:
+        start = report.get("type") == "message_start"
+        usage = _mapping(_mapping(report, "message") if start else report, "usage")
+        if not usage:
+            return
+        cached = _count(usage, "cache_read_input_tokens")
+        written = _count(usage, "cache_creation_input_tokens")
+        self._merge(
+            _count(usage, "input_tokens") + cached + written,
+            _count(usage, "output_tokens"),
+            cached,
+        )
+        self._final = self._final or not start
+
+    def _merge(self, tokens_in: int, tokens_out: int, cached: int) -> None:
+        # Reports are cumulative: the largest is the last, and a later one may leave fields out.
+        tokens_in = max(min(tokens_in, MAX_TOKENS), self._reported.input)
+        self._reported = Tokens(
+            input=tokens_in,
+            output=max(min(tokens_out, MAX_TOKENS), self._reported.output),
+            cached=max(min(cached, tokens_in), self._reported.cached),
+        )
+
+
+def _estimate(size: int) -> int:
+    return -(-size // _BYTES_PER_TOKEN)
+
+
+def _mapping(value: dict[str, Any], key: str) -> dict[str, Any]:
+    inner = value.get(key)
+    return inner if isinstance(inner, dict) else {}
+
+
+def _count(usage: dict[str, Any], key: str) -> int:
+    value = usage.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return 0
+    if not 0 < value < MAX_TOKENS:  # also NaN
+        return MAX_TOKENS if value >= MAX_TOKENS else 0
+    return int(value)

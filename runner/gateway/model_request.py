@@ -1,0 +1,50 @@
+"""Check what a container asks of a model against what its agent may ask. Runs on: host."""
+
+import json
+from typing import Any, NamedTuple
+
+from runner.contract.text import one_line
+from runner.gateway.refusal import Refusal
+
+
+class ModelRequest(NamedTuple):
+    """A request that may be passed on as it is."""
+
+    body: bytes
+    stream: bool
+
+
+def check_request(body: bytes, model: str) -> ModelRequest:
+    """Return the request if its body asks for `model` and nothing else; raises Refusal.
+
+    The bytes go through unchanged, so the provider must read in them what was checked here: a key
+    that stands twice, or that only differs in case (Go's parsers take it), is refused.
+    """
+    try:
+        request = json.loads(body, object_pairs_hook=_without_repeats)
+    except _RepeatedKeyError as error:
+        raise Refusal(400, f"the key {one_line(str(error), 60)!r} stands twice") from error
+    except (ValueError, RecursionError) as error:
+        raise Refusal(400, "the body is not JSON") from error
+    if not isinstance(request, dict):
+        raise Refusal(400, "the body is not a JSON object")
+    for key in request:
+        if key not in {"model", "stream"} and key.lower() in {"model", "models", "stream"}:
+            raise Refusal(400, f"the key {one_line(key, 60)!r} is not passed on")
+    asked = request.get("model")
+    if asked != model:
+        what = one_line(str(asked), 100)
+        raise Refusal(403, f"the model {what!r} is not this agent's: the run names {model!r}")
+    return ModelRequest(body, stream=request.get("stream") is True)
+
+
+class _RepeatedKeyError(Exception):
+    pass
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise _RepeatedKeyError(next(name for name in names if names.count(name) > 1))
+    return value
