@@ -1,9 +1,14 @@
 """Fixtures that any test may use. Runs on: host."""
 
+import os
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.support.engine_view import EngineView
+from tests.support.massgen import BIN, Project
 from tests.support.provider import Provider, refused_url
 
 
@@ -19,3 +24,38 @@ def refused_provider_url() -> Iterator[str]:
     """The URL of a provider that refuses connections."""
     with refused_url() as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def engine_view() -> Iterator[EngineView]:
+    """The container engine, seen by a client of the tests' own; the test fails without one."""
+    view = EngineView()
+    yield view
+    view.close()
+
+
+@pytest.fixture(scope="session")
+def run_image() -> None:
+    """The run image, built where it is missing, so that no test's deadline includes that."""
+    command = [str(BIN / "massgen-runner"), "image", "build"]
+    built = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
+    assert built.returncode == 0, built.stderr
+
+
+@pytest.fixture
+def project(tmp_path: Path, run_image: None) -> Project:
+    """A working directory in which the real command runs."""
+    return Project(tmp_path)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Iterator[None]:
+    """Show our containers beside a failed test that uses the engine."""
+    outcome = yield
+    report = outcome.get_result()  # type: ignore[attr-defined]  # pluggy's Result
+    if report.failed and item.get_closest_marker("docker"):
+        view = EngineView()
+        report.sections.append(("containers", view.report()))
+        view.close()

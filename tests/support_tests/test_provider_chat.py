@@ -6,6 +6,8 @@ from typing import Any
 from tests.support.provider import (
     NewAnswer,
     Provider,
+    Rule,
+    Script,
     StreamError,
     Text,
     Tokens,
@@ -90,7 +92,8 @@ def test_vote_by_schema(provider: Provider) -> None:
 
 def test_new_answer_where_only_the_choice_is_asked_for(provider: Provider) -> None:
     """A choice by schema, then the text on its own, uses up one scripted answer."""
-    provider.always(NewAnswer("Better."), Text("Next."))
+    first = Rule((NewAnswer("Better."),), step="vote", last_repeats=False)
+    provider.play(Script(rules=(first, Rule((Text("Next."),)))))
     schema = vote_schema("agent1", "new_answer")
     form = {"type": "json_schema", "json_schema": {"name": "choice", "schema": schema}}
     choice = ask_chat(provider, response_format=form).json["choices"][0]["message"]["content"]

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
-from tests.support.provider.replies import FOREVER, Cooperate, Hold, Reply, Status
+from tests.support.provider.replies import FOREVER, Cooperate, Hold, NewAnswer, Reply, Status
 from tests.support.provider.request import ModelRequest, Step
 
 _STRICT = ConfigDict(extra="forbid")
@@ -81,9 +81,12 @@ class Prompter:
     def __init__(self, script: Script) -> None:
         self.script = script
         self._turns: Counter[int] = Counter()
+        self._pending: dict[str, Reply] = {}
 
     def next(self, request: ModelRequest) -> tuple[Reply, int | None]:
         """Return the reply to `request`, counted, and the number of the rule that gave it."""
+        if request.model in self._pending:
+            return self._pending.pop(request.model), None
         for number, rule in enumerate(self.script.rules):
             if rule.fits(request):
                 reply = rule.reply(self._turns[number])
@@ -92,9 +95,11 @@ class Prompter:
                     return reply, number
         return Cooperate(), None
 
-    def not_delivered(self, rule: int | None) -> None:
-        """Take back the last turn of `rule`: its reply needs one more request."""
-        if rule is not None:
+    def not_delivered(self, reply: Reply, request: ModelRequest, rule: int | None) -> None:
+        """Keep a reply that needs one more request: a new answer of which only the choice went."""
+        if isinstance(reply, NewAnswer):
+            self._pending[request.model] = reply
+        elif rule is not None:
             self._turns[rule] -= 1
 
 

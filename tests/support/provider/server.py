@@ -178,7 +178,7 @@ class Exchange:
     async def _turn(self, reply: Turnlike, rule: int | None) -> web.StreamResponse:
         turn, delivered = say(reply, self.request)
         if not delivered:
-            self._app.prompter.not_delivered(rule)
+            self._app.prompter.not_delivered(reply, self.request, rule)
         if self.request.stream:
             return await self._stream(turn)
         body = chat.chat_body if self.request.dialect == "chat" else messages.messages_body
