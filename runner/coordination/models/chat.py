@@ -1,0 +1,168 @@
+"""OpenAI Chat Completions: request bodies and streamed replies. Runs on: the run container.
+
+https://platform.openai.com/docs/api-reference/chat
+"""
+
+from typing import Any
+
+from runner.contract.spec import AgentSpec
+from runner.coordination.models.stream import (
+    AssistantMessage,
+    Delta,
+    DeltaKind,
+    JsonObject,
+    Message,
+    Reply,
+    Request,
+    Tokens,
+    Tool,
+    ToolCall,
+    ToolResult,
+    UserMessage,
+    broken_stream,
+)
+
+HEADERS: dict[str, str] = {}
+MAX_TOOL_CALLS = 64
+"""More in one reply is no reply; a decision needs one."""
+
+
+def request_body(agent: AgentSpec, request: Request) -> JsonObject:
+    """Return the JSON body of a streamed call; what the protocol needs wins over `params`."""
+    body: JsonObject = {
+        **agent.params,
+        "model": agent.model,
+        "messages": [_system(request.system), *map(_message, request.messages)],
+        "stream": True,
+    }
+    if agent.stream_usage:
+        body["stream_options"] = {"include_usage": True}
+    if request.tools:
+        body["tools"] = [_tool(tool) for tool in request.tools]
+        body["tool_choice"] = "required" if agent.forced_tool_choice else "auto"
+    if request.schema is not None:
+        schema = {"name": "decision", "strict": True, "schema": request.schema}
+        body["response_format"] = {"type": "json_schema", "json_schema": schema}
+    return body
+
+
+def _system(text: str) -> JsonObject:
+    return {"role": "system", "content": text}
+
+
+def _message(message: Message) -> JsonObject:
+    match message:
+        case UserMessage(text):
+            return {"role": "user", "content": text}
+        case ToolResult(call_id, text):
+            return {"role": "tool", "tool_call_id": call_id, "content": text}
+        case AssistantMessage(text, ()):
+            return {"role": "assistant", "content": text}
+        case AssistantMessage(text, calls):
+            return {
+                "role": "assistant",
+                "content": text or None,
+                "tool_calls": [_tool_call(call) for call in calls],
+            }
+
+
+def _tool_call(call: ToolCall) -> JsonObject:
+    function = {"name": call.name, "arguments": call.arguments}
+    return {"id": call.id, "type": "function", "function": function}
+
+
+def _tool(tool: Tool) -> JsonObject:
+    function = {
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": tool.parameters,
+    }
+    return {"type": "function", "function": function}
+
+
+class ChatAssembler:
+    """Puts a reply together from `chat.completion.chunk` events."""
+
+    def __init__(self) -> None:
+        self.is_over = False  # `data: [DONE]` says so, which is no JSON
+        self._text: list[str] = []
+        self._calls: dict[int, _PartialCall] = {}
+        self._finish_reason: str | None = None
+        self._usage: Tokens | None = None
+
+    def feed(self, event: JsonObject) -> Delta | None:
+        usage = event.get("usage")
+        if isinstance(usage, dict):
+            self._usage = _tokens(usage)
+        choices = event.get("choices")
+        if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+            return None
+        choice = choices[0]
+        reason = choice.get("finish_reason")
+        if isinstance(reason, str):
+            self._finish_reason = reason
+        delta = choice.get("delta")
+        return self._delta(delta) if isinstance(delta, dict) else None
+
+    def _delta(self, delta: JsonObject) -> Delta | None:
+        content = delta.get("content")
+        if isinstance(content, str) and content:
+            self._text.append(content)
+            return Delta(DeltaKind.TEXT, content)
+        calls = delta.get("tool_calls")
+        if isinstance(calls, list):
+            return self._tool_deltas(calls)
+        # Two spellings of servers that show a model's reasoning; OpenAI itself does not.
+        thinking = delta.get("reasoning_content") or delta.get("reasoning")
+        if isinstance(thinking, str):
+            return Delta(DeltaKind.THINKING, thinking)
+        return None
+
+    def _tool_deltas(self, calls: list[Any]) -> Delta | None:
+        shown = None
+        for item in calls:
+            if isinstance(item, dict):
+                shown = self._tool_delta(item) or shown
+        return shown
+
+    def _tool_delta(self, item: JsonObject) -> Delta | None:
+        index = item.get("index")
+        key = index if isinstance(index, int) else len(self._calls)
+        call = self._calls.setdefault(key, _PartialCall())
+        if len(self._calls) > MAX_TOOL_CALLS:
+            raise broken_stream(f"the model made more than {MAX_TOOL_CALLS} tool calls at once")
+        if isinstance(item.get("id"), str):
+            call.id = item["id"]
+        function = item.get("function")
+        if not isinstance(function, dict):
+            return None
+        name, arguments = function.get("name"), function.get("arguments")
+        if isinstance(name, str) and name:
+            call.name = name
+        if isinstance(arguments, str) and arguments:
+            call.arguments.append(arguments)
+            return Delta(DeltaKind.TOOL_ARGUMENTS, arguments)
+        return Delta(DeltaKind.TOOL_NAME, name) if isinstance(name, str) and name else None
+
+    def finish(self) -> Reply:
+        if self._finish_reason is None:
+            raise broken_stream("the provider ended the stream in the middle of a reply")
+        calls = tuple(self._calls[key].whole(key) for key in sorted(self._calls))
+        return Reply("".join(self._text), calls, self._finish_reason, self._usage)
+
+
+class _PartialCall:
+    def __init__(self) -> None:
+        self.id = ""
+        self.name = ""
+        self.arguments: list[str] = []
+
+    def whole(self, index: int) -> ToolCall:
+        return ToolCall(self.id or f"call_{index}", self.name, "".join(self.arguments))
+
+
+def _tokens(usage: JsonObject) -> Tokens | None:
+    taken, given = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    if isinstance(taken, int) and isinstance(given, int):
+        return Tokens(taken, given)
+    return None

@@ -1,0 +1,72 @@
+"""The edge of the container's process: spec, signals, log, exit code. Runs on: the run container.
+
+Whatever happens ends here as an exit code and at most one line on stderr, which the host reads.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+
+from runner.contract.files import read_bytes
+from runner.contract.log_layout import LogLayout
+from runner.contract.outcome import ExitCode, RunOutcome
+from runner.contract.spec import SOCKET_PATH, SPEC_PATH, RunSpec
+from runner.contract.text import one_line, printable
+from runner.coordination.run import carry_out, outcome_of
+
+MAX_SPEC_BYTES = 64 * 1024 * 1024
+_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+_log = logging.getLogger(__name__)
+
+
+def main(environ: Mapping[str, str] = os.environ) -> int:
+    """Carry out the run of the mounted spec and return its exit code."""
+    spec_path = Path(environ.get("RUNNER_SPEC", SPEC_PATH))
+    socket_path = environ.get("RUNNER_SOCKET", SOCKET_PATH)
+    debug = False
+    try:
+        spec = read_spec(spec_path)
+        debug = spec.debug
+        _log_to(LogLayout(Path(spec.log_dir)).debug_log, debug=debug)
+        outcome = asyncio.run(_with_signals(spec, socket_path))
+    except Exception as error:  # the edge of the process: nothing may leave as a traceback
+        outcome = outcome_of(error)
+        if debug:
+            traceback.print_exc()
+    _log.info("exit %d: %s", outcome.exit_code, outcome.reason)
+    if outcome.exit_code is not ExitCode.SUCCESS:
+        sys.stderr.write(f"{one_line(outcome.reason)}\n")
+    return int(outcome.exit_code)
+
+
+def read_spec(path: Path) -> RunSpec:
+    """Read the run's spec. Raises OSError, pydantic.ValidationError."""
+    return RunSpec.model_validate_json(read_bytes(path.parent, path.name, MAX_SPEC_BYTES))
+
+
+async def _with_signals(spec: RunSpec, socket_path: str) -> RunOutcome:
+    interrupted = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, interrupted.set)
+    return await carry_out(spec, socket_path, interrupted)
+
+
+class _SafeFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
+def _log_to(path: Path, *, debug: bool) -> None:
+    # A full disk is reported by the run itself; logging would print a traceback for each line.
+    logging.raiseExceptions = False
+    handler = logging.FileHandler(path, encoding="utf-8", errors="replace")
+    handler.setFormatter(_SafeFormatter(_FORMAT))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG if debug else logging.INFO)

@@ -1,0 +1,218 @@
+"""The only writer of the log directory in the run container. Runs on: the run container.
+
+A transition is recorded at once in memory and, for answers and votes, in a snapshot; the files
+that others follow are replaced soon after: at most ten times a second, at least every 2 s.
+"""
+
+import asyncio
+import errno
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self
+
+from runner.contract.events import Event, EventType
+from runner.contract.files import atomic_write
+from runner.contract.log_layout import LogLayout
+from runner.contract.outcome import RunOutcome
+from runner.contract.spec import RunSpec
+from runner.contract.status import Phase
+from runner.contract.text import encodable, one_line
+from runner.contract.usage import RunUsage
+from runner.coordination import events_log, snapshots
+from runner.coordination.models.stream import Delta, DeltaKind
+from runner.coordination.outputs import Outputs
+from runner.coordination.prompts import question_and_answers, shown_answers
+from runner.coordination.snapshots import Snapshot
+from runner.coordination.state import Happened, RunState, Transition, has_settled
+from runner.coordination.status_view import Moment, status_of
+from runner.coordination.table import coordination_table
+from runner.errors import DiskFullError, ExecutionError
+
+MIN_INTERVAL_SECONDS = 0.1
+MAX_INTERVAL_SECONDS = 2.0
+ACTIVITY_INTERVAL_SECONDS = 0.5
+"""How soon `last_activity` follows an agent that speaks and does nothing else."""
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+@contextmanager
+def _writing(what: Path) -> Iterator[None]:
+    """Turn an OSError into an error for people; a full disk has a type of its own."""
+    try:
+        yield
+    except OSError as error:
+        name = error.filename or what
+        if error.errno in _NO_ROOM:
+            raise DiskFullError(f"disk full: {name} could not be written") from error
+        raise ExecutionError(f"{name} could not be written: {error.strerror}") from error
+
+
+class Recorder:
+    """Writes the log of one run; a context manager that owns the files it keeps open."""
+
+    def __init__(
+        self, spec: RunSpec, state: RunState, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.state = state
+        self._spec = spec
+        self._layout = LogLayout(Path(spec.log_dir))
+        self._clock = clock
+        self._outputs = Outputs()
+        self._events: tuple[Event, ...] = ()
+        self._snapshots: dict[str, Snapshot] = {}
+        self._votes_cast: dict[str, int] = {}
+        self._activity: dict[str, float] = {}
+        self._speaking: dict[str, DeltaKind] = {}
+        self._usage = RunUsage()
+        self._outcome: RunOutcome | None = None
+        self._changed = asyncio.Event()
+        self._was_heard = False
+        self._written: dict[Path, bytes] = {}
+
+    def __enter__(self) -> Self:
+        with _writing(self._layout.root):
+            self._layout.agent_outputs.mkdir(exist_ok=True)
+            for agent_id in self.state.agents:
+                self._outputs.write(self._layout.agent_output(agent_id), "")
+            self.say(f"run {self._spec.run_id} has started with {len(self.state.agents)} agents")
+        self.write_all()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._outputs.__exit__(*exc_info)
+
+    def record(self, transition: Transition) -> None:
+        """Take the next state and its events. Raises DiskFullError, ExecutionError."""
+        before, self.state = self.state, transition.state
+        now = self._clock()
+        for happened in transition.events:
+            self._events = events_log.numbered(self._events, happened, now)
+            self._note(happened)
+            with _writing(self._layout.root):
+                self._save_snapshot(happened, before, now)
+        if before.phase is not self.state.phase:
+            self.say(f"phase: {self.state.phase.value}")
+        self._changed.set()
+
+    def record_usage(self, usage: RunUsage) -> None:
+        """Take what the host has counted so far."""
+        self._usage = usage
+        self._changed.set()
+
+    def hear(self, agent_id: str, delta: Delta) -> None:
+        """Take a piece of what an agent says; it is on disk within 100 ms."""
+        self._activity[agent_id] = self._clock()
+        self._was_heard = True
+        path = self._output_of(agent_id)
+        if delta.kind is DeltaKind.TOOL_NAME:
+            self._outputs.write(path, f"\n[{delta.text}] ")
+            self._speaking[agent_id] = DeltaKind.TOOL_ARGUMENTS
+            return
+        if self._speaking.get(agent_id) is not delta.kind:
+            self._speaking[agent_id] = delta.kind
+            self._outputs.write(path, f"\n[{delta.kind.value}]\n")
+        self._outputs.write(path, delta.text)
+
+    def say(self, line: str) -> None:
+        """Add a line to system_status.txt."""
+        stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(self._clock()))
+        self._outputs.write(self._layout.system_status, f"{stamp} {one_line(line)}\n")
+
+    def save_final(self, agent_id: str, content: str) -> None:
+        """Put the final answer on the disk for good. Raises DiskFullError, ExecutionError."""
+        now = self._clock()
+        context = self._context(self.state)
+        with _writing(self._layout.final(agent_id)):
+            saved = snapshots.save_final(self._layout, agent_id, content, context, now)
+        self._snapshots[self.state.agents[agent_id].final_label] = saved
+
+    def close(self, outcome: RunOutcome) -> None:
+        """Write everything for the last time. Raises DiskFullError, ExecutionError."""
+        self._outcome = outcome
+        self.say(f"run ended: {outcome.name}: {outcome.reason}")
+        self.write_all()
+
+    async def keep_current(self) -> None:
+        """Write what has changed until cancelled. Raises DiskFullError, ExecutionError."""
+        loop = asyncio.get_running_loop()
+        written = loop.time()
+        while True:
+            await asyncio.sleep(MIN_INTERVAL_SECONDS)
+            self._flush_outputs()
+            age = loop.time() - written
+            is_old = self._was_heard and age >= ACTIVITY_INTERVAL_SECONDS
+            if self._changed.is_set() or is_old or age >= MAX_INTERVAL_SECONDS:
+                self.write_all()
+                written = loop.time()
+
+    def write_all(self) -> None:
+        """Replace every file whose content has changed. Raises DiskFullError, ExecutionError."""
+        self._changed.clear()
+        self._was_heard = False
+        self._flush_outputs()
+        self._replace(self._layout.events, events_log.events_json(self._events))
+        self._replace(self._layout.table, coordination_table(self._events).encode())
+        self._replace(self._layout.votes, self._votes_json())
+        self._replace(self._layout.snapshot_mappings, self._mappings_json())
+        moment = Moment(self._clock(), self._activity, self._usage, self._outcome)
+        status = status_of(self._spec, self.state, moment)
+        self._replace(self._layout.status, status.model_dump_json(indent=2).encode())
+
+    def _replace(self, path: Path, content: bytes) -> None:
+        if self._written.get(path) != content:
+            with _writing(path):
+                atomic_write(path, content)
+            self._written[path] = content
+
+    def _flush_outputs(self) -> None:
+        with _writing(self._layout.agent_outputs):
+            self._outputs.flush()
+
+    def _output_of(self, agent_id: str) -> Path:
+        if self.state.phase is Phase.PRESENTATION:
+            return self._layout.presentation_output(agent_id)
+        return self._layout.agent_output(agent_id)
+
+    def _note(self, happened: Happened) -> None:
+        """Tell people what happened, in the agent's own output or the system's."""
+        details = ", ".join(f"{key}: {value}" for key, value in happened.data.items())
+        line = one_line(f"{happened.type.value}: {details}", 400)
+        if happened.agent_id is None:
+            self.say(line)
+            return
+        self._speaking.pop(happened.agent_id, None)
+        self._outputs.write(self._output_of(happened.agent_id), f"\n--- {line}\n")
+
+    def _save_snapshot(self, happened: Happened, before: RunState, now: float) -> None:
+        if happened.agent_id is None:
+            return
+        agent = self.state.agents[happened.agent_id]
+        context = self._context(before)
+        if happened.type is EventType.NEW_ANSWER:
+            answer = agent.answers[-1]
+            saved = snapshots.save_answer(self._layout, agent.id, answer.content, context, now)
+            self._snapshots[answer.label] = saved
+        elif happened.type is EventType.VOTE and agent.vote:
+            number = self._votes_cast.get(agent.id, 0) + 1
+            self._votes_cast[agent.id] = number
+            saved = snapshots.save_vote(self._layout, agent.vote, context, now)
+            self._snapshots[f"{agent.name}.vote{number}"] = saved
+
+    def _context(self, state: RunState) -> str:
+        return question_and_answers(self._spec.question, shown_answers(state))
+
+    def _votes_json(self) -> bytes:
+        votes = {
+            vote.voter: {"voted_for": vote.target, "reason": encodable(vote.reason)}
+            for vote in self.state.votes
+        }
+        consensus = bool(votes) and has_settled(self.state)
+        content = {"votes": votes, "winner": self.state.winner, "consensus_reached": consensus}
+        return json.dumps(content, indent=2).encode()
+
+    def _mappings_json(self) -> bytes:
+        mappings = {label: saved._asdict() for label, saved in self._snapshots.items()}
+        return json.dumps(mappings, indent=2).encode()

@@ -1,0 +1,63 @@
+"""One run from its spec to its outcome. Runs on: the run container."""
+
+import asyncio
+import logging
+
+from runner.contract.outcome import ExitCode, RunOutcome
+from runner.contract.spec import RunSpec
+from runner.contract.text import one_line
+from runner.coordination.models.client import ModelClient, SupervisorGoneError
+from runner.coordination.orchestrator import Orchestrator, cancel
+from runner.coordination.recorder import Recorder
+from runner.coordination.state import new_run, stop
+from runner.errors import RunnerError
+
+_log = logging.getLogger(__name__)
+
+
+async def carry_out(spec: RunSpec, socket_path: str, interrupted: asyncio.Event) -> RunOutcome:
+    """Carry the run out and return how it ended, everything being written.
+
+    Raises DiskFullError or ExecutionError only if the log cannot be written to the end.
+    """
+    state = new_run([agent.id for agent in spec.agents], spec.coordination)
+    with Recorder(spec, state) as recorder:
+        try:
+            outcome = await _attended(spec, socket_path, recorder, interrupted)
+        except Exception as error:
+            outcome = outcome_of(error)
+            _log.exception("the run ends because of an error")
+        if recorder.state.ending is None:
+            recorder.record(stop(recorder.state))
+        recorder.close(outcome)
+    return outcome
+
+
+async def _attended(
+    spec: RunSpec, socket_path: str, recorder: Recorder, interrupted: asyncio.Event
+) -> RunOutcome:
+    """Run until the end, an interruption, or until the log cannot be written any more."""
+    async with ModelClient(socket_path) as client:
+        run = asyncio.create_task(Orchestrator(spec, client, recorder).run())
+        keeping = asyncio.create_task(recorder.keep_current())
+        stopping = asyncio.create_task(interrupted.wait())
+        tasks = (run, keeping, stopping)
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if run.done():
+                return run.result()
+            if keeping.done():
+                keeping.result()
+            return RunOutcome.of(ExitCode.INTERRUPTED, "the run was interrupted")
+        finally:
+            await cancel(tasks)
+
+
+def outcome_of(error: Exception) -> RunOutcome:
+    """Return the outcome that an error means; what is not foreseen is an internal error."""
+    if isinstance(error, RunnerError):
+        return RunOutcome.of(error.exit_code, one_line(str(error), 1000))
+    if isinstance(error, SupervisorGoneError):
+        return RunOutcome.of(ExitCode.EXECUTION, str(error))
+    said = one_line(f"internal error: {type(error).__name__}: {error}", 1000)
+    return RunOutcome.of(ExitCode.EXECUTION, said)
