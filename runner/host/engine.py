@@ -7,8 +7,9 @@ may be called in a thread. All methods block and may be called from several thre
 import os
 import re
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
 from runner.contract.text import one_line
@@ -51,6 +52,7 @@ LOG_LIMIT_BYTES = 64 * 1024
 _BUILD_SILENCE_SECONDS = 600  # the longest a build step may say nothing
 _REMOVE_DELAYS_SECONDS = (0.1, 0.3, 1.0)
 _ERROR_LENGTH = 500
+_ERROR_LINES = 6  # of a build, before the one that failed
 
 
 class EngineGoneError(ExecutionError):
@@ -68,8 +70,11 @@ class Engine:
     ExecutionError when it refuses, except where its docstring says otherwise.
     """
 
-    def __init__(self, client: "APIClient", url: str) -> None:
+    def __init__(
+        self, client: "APIClient", url: str, reopen: Callable[[float], "APIClient"]
+    ) -> None:
         self._client = client
+        self._reopen = reopen
         self.url = url
 
     def __enter__(self) -> "Engine":
@@ -247,15 +252,20 @@ class Engine:
             self._client.import_image_from_file(archive, repository, version, list(changes))
         return self._made_image(tag)
 
-    def pull(self, reference: str, progress: Callable[[str], None]) -> str:
-        """Pull an image and return its id; an error hidden in the stream raises EngineError."""
+    def pull(
+        self, reference: str, progress: Callable[[str], None], silence_seconds: float = 60.0
+    ) -> str:
+        """Pull an image and return its id; an error hidden in the stream raises EngineError.
+
+        Raises EngineGoneError when the engine says nothing for `silence_seconds`.
+        """
         from docker import errors
 
         repository, version = split_tag(reference)
         failure = f"image {reference} cannot be pulled"
-        with self._asking(f"pull image {reference}"):
+        with self._asking(f"pull image {reference}"), closing(self._reopen(silence_seconds)) as own:
             try:
-                lines = self._client.pull(repository, version, stream=True, decode=True)
+                lines = own.pull(repository, version or "latest", stream=True, decode=True)
                 _follow(lines, failure, progress)
             except errors.APIError as error:
                 raise EngineError(f"{failure}: {_said(error)}") from error
@@ -352,13 +362,15 @@ def _open(address: EngineAddress, environ: Mapping[str, str], timeout: float) ->
     import docker
     from docker import errors
 
+    def open_client(seconds: float) -> "APIClient":
+        connection = _connection(address, environ)
+        return docker.APIClient(version="auto", timeout=int(seconds), **connection)
+
     try:
-        client = docker.APIClient(
-            version="auto", timeout=int(timeout), **_connection(address, environ)
-        )
+        client = open_client(timeout)
     except (errors.DockerException, OSError, ValueError) as error:
         raise EngineError(_connect_message(url, error)) from error
-    return Engine(client, url)
+    return Engine(client, url, open_client)
 
 
 def _connection(address: EngineAddress, environ: Mapping[str, str]) -> dict[str, Any]:
@@ -417,9 +429,12 @@ def _said(error: Any) -> str:
 
 
 def _follow(lines: Iterator[dict[str, Any]], failure: str, progress: Callable[[str], None]) -> None:
+    last: deque[str] = deque(maxlen=_ERROR_LINES)
     for line in lines:
         if "error" in line:
-            raise EngineError(f"{failure}: {one_line(str(line['error']))[:_ERROR_LENGTH]}")
-        text = str(line.get("stream") or line.get("status") or "").strip()
+            said = one_line(str(line["error"]))[:_ERROR_LENGTH]
+            raise EngineError("; ".join([f"{failure}: {said}", *last]))
+        text = one_line(str(line.get("stream") or line.get("status") or ""))[:_ERROR_LENGTH]
         if text and not line.get("progressDetail"):  # a bar for each layer is for terminals
-            progress(one_line(text))
+            last.append(text)
+            progress(text)

@@ -72,8 +72,10 @@ def socket_problem(url: str) -> int | None:
         probe.settimeout(_SOCKET_TIMEOUT_SECONDS)
         try:
             probe.connect(url.removeprefix("unix://"))
+        except TimeoutError:
+            return errno.ETIMEDOUT
         except OSError as error:
-            return error.errno or errno.ETIMEDOUT
+            return error.errno or errno.ENAMETOOLONG  # Python finds that itself, without a number
     return None
 
 
