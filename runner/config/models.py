@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 from pydantic_core import PydanticCustomError
 
 from runner.config.problems import listed, nearest, shown
@@ -112,6 +112,22 @@ def _name(value: str) -> str:
     return value
 
 
+def _stop(value: Any) -> Any:
+    texts = value if isinstance(value, list) else [value]
+    if value is None or (0 < len(texts) <= 16 and all(isinstance(t, str) and t for t in texts)):
+        return tuple(value) if isinstance(value, list) else value
+    raise wrong("must be a text or a list of texts (allowed: 1 to 16, none empty)")
+
+
+MAX_AGENTS = 64
+
+
+def _agents(value: Any) -> Any:
+    if isinstance(value, list) and not 1 <= len(value) <= MAX_AGENTS:
+        raise wrong(f"has {len(value)} agents (allowed: 1 to {MAX_AGENTS})")
+    return value
+
+
 NotYet = Annotated[
     JsonValue, AfterValidator(_inactive), Field(json_schema_extra={"state": NOT_YET})
 ]
@@ -140,9 +156,7 @@ class Sampling(ConfigPart):
     """Length of one reply; sent as `max_completion_tokens` where the provider wants that."""
     max_completion_tokens: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
     """Length of one reply, thinking included."""
-    stop: (
-        str | Annotated[tuple[str, ...], Field(strict=False, min_length=1, max_length=16)] | None
-    ) = None
+    stop: Annotated[str | tuple[str, ...] | None, BeforeValidator(_stop)] = None
     """Text, or a list of texts, at which a reply ends."""
     seed: Annotated[int, Field(ge=-(2**63), le=2**63 - 1)] | None = None
     """For replies that can be repeated, where the provider can."""
@@ -345,7 +359,7 @@ class RunnerConfig(ConfigPart):
 class RunConfig(ConfigPart):
     """A whole configuration. A file may write `agent:` with one agent for `agents:`."""
 
-    agents: Annotated[tuple[AgentConfig, ...], Field(strict=False, min_length=1, max_length=64)]
+    agents: Annotated[tuple[AgentConfig, ...], Field(strict=False), BeforeValidator(_agents)]
     """The agents, in the order that gives their labels (agent1, agent2, …)."""
     orchestrator: OrchestratorConfig = OrchestratorConfig()
     """Answers and votes."""

@@ -1,0 +1,235 @@
+"""What pydantic found wrong, in words for people. Runs on: host."""
+
+import types
+from collections.abc import Callable
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from runner.config.models import (
+    AgentConfig,
+    BackendConfig,
+    OrchestratorConfig,
+    RunConfig,
+    RunnerConfig,
+    TimeoutSettings,
+    UiConfig,
+)
+from runner.config.problems import Finding, KeyPath, listed, nearest, shown
+
+_HOMES: tuple[tuple[str, type[BaseModel]], ...] = (
+    ("backend", BackendConfig),
+    ("the agent", AgentConfig),
+    ("orchestrator", OrchestratorConfig),
+    ("timeout_settings", TimeoutSettings),
+    ("ui", UiConfig),
+    ("runner", RunnerConfig),
+    ("the top level", RunConfig),
+)
+_YAML_BOOLS = frozenset({"yes", "no", "on", "off"})
+
+
+def findings(error: ValidationError, data: Any, plain: dict[KeyPath, str]) -> list[Finding]:
+    """Return one finding for each wrong place; `plain` is the unquoted text of scalars."""
+    found: dict[KeyPath, Finding] = {}
+    for detail in error.errors(include_url=False):
+        path = _real_path(detail["loc"], data)
+        finding = _finding(detail, path, plain.get(path))
+        if path in found:  # the branches of a union, each with its own complaint
+            what = f"{found[path].what}, or {finding.what}"
+            finding = Finding(path, what, found[path].remedy or finding.remedy)
+        found[path] = finding
+    return list(found.values())
+
+
+def _real_path(location: tuple[int | str, ...], data: Any) -> KeyPath:
+    """Return the part of pydantic's location that names keys; unions add tags of their own."""
+    path: KeyPath = ()
+    for step in location:
+        is_key = isinstance(data, dict) and isinstance(step, str)
+        is_item = isinstance(data, list) and isinstance(step, int) and step < len(data)
+        if not is_key and not is_item:
+            break
+        path = (*path, step)
+        data = data.get(step) if isinstance(data, dict) else data[step]
+    return path
+
+
+def _finding(detail: ErrorDetails, path: KeyPath, written: str | None) -> Finding:
+    kind, value = detail["type"], detail["input"]
+    explain = _SPECIAL.get(kind)
+    if explain is not None:
+        return explain(path, detail)
+    if kind in _TYPES:
+        return _wrong_type(path, _TYPES[kind], value, written)
+    if kind in _BOUNDS:
+        return Finding(path, f"{shown(value)} is out of range (allowed: {_range(path)})")
+    describe = _OTHERS.get(kind)
+    return Finding(path, describe(detail.get("ctx", {})) if describe else detail["msg"])
+
+
+_TYPES = {
+    "string_type": "text",
+    "bool_type": "true or false",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "tuple_type": "a list",
+    "list_type": "a list",
+}
+_BOUNDS = frozenset(
+    {"greater_than", "greater_than_equal", "less_than", "less_than_equal", "finite_number"}
+)
+_OTHERS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "string_too_long": lambda c: f"is too long (allowed: {c['max_length']:,} characters)",
+    "int_parsing_size": lambda _: "has too many digits",
+}
+
+
+def _refused(path: KeyPath, detail: ErrorDetails) -> Finding:
+    context = detail["ctx"]
+    return Finding(path, context["what"], context["remedy"])
+
+
+def _unknown_key(path: KeyPath, _: ErrorDetails) -> Finding:
+    name = str(path[-1])
+    known = _fields_at(path[:-1])
+    close = nearest(name, known)
+    if not close:
+        home = next((where for where, model in _HOMES if name in model.model_fields), "")
+        close = f"it belongs into {home}" if home else f"known here: {listed(known)}"
+    return Finding(path, "is not a known key", close)
+
+
+def _missing(path: KeyPath, detail: ErrorDetails) -> Finding:
+    return Finding(path, "is missing", _EXAMPLES.get(str(detail["loc"][-1]), ""))
+
+
+_EXAMPLES = {
+    "agents": "write agents: with an id and a backend for each",
+    "id": "write id: agent_a",
+    "backend": "write backend: with type and model",
+    "type": "write type: openai, or another provider",
+    "model": "name the model as the provider calls it",
+}
+
+
+def _not_among(path: KeyPath, detail: ErrorDetails) -> Finding:
+    value = detail["input"]
+    allowed = [str(a) for a in _literals(_field_at(path))]
+    what = f"{shown(value)} is not allowed (allowed: {listed(allowed)})"
+    return Finding(path, what, nearest(value, allowed) if isinstance(value, str) else "")
+
+
+_SPECIAL: dict[str, Callable[[KeyPath, ErrorDetails], Finding]] = {
+    "wrong": _refused,
+    "extra_forbidden": _unknown_key,
+    "missing": _missing,
+    "literal_error": _not_among,
+}
+
+
+def _wrong_type(path: KeyPath, wanted: str, value: Any, written: str | None) -> Finding:
+    what = f"must be {wanted}, not {_kind(value)}"
+    if wanted == "text" and isinstance(value, bool) and str(written).lower() in _YAML_BOOLS:
+        return Finding(
+            path, what, f'YAML reads {written} as {shown(value)}: write "{written}" in quotes'
+        )
+    if wanted == "text" and written is not None:
+        return Finding(path, what, f"put {shown(written)} in quotes")
+    if isinstance(value, str) and wanted.endswith("number"):
+        remedy = f"write {float(value):.15g} without quotes" if _is_number(value) else ""
+        return Finding(path, what, remedy)
+    if wanted == "true or false" and str(value).lower() in {*_YAML_BOOLS, "true", "false"}:
+        return Finding(path, what, "write true or false without quotes")
+    return Finding(path, what)
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, (dict, list)) or value is None:
+        return shown(value)
+    if isinstance(value, str):
+        return "text"
+    return f"the {'value' if isinstance(value, bool) else 'number'} {shown(value)}"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return abs(float(text[:50])) < 10**15
+    except ValueError:
+        return False
+
+
+def _range(path: KeyPath) -> str:
+    low = high = ""
+    for mark in _marks(_field_at(path)):
+        if isinstance(mark, Ge):
+            low = f"{mark.ge} to "
+        elif isinstance(mark, Gt):
+            low = f"over {mark.gt} to "
+        elif isinstance(mark, Le):
+            high = f"{mark.le:.15g}"
+        elif isinstance(mark, Lt):
+            high = f"under {mark.lt}"
+    return f"{low}{high}" or "finite numbers"
+
+
+# what the models say about a place
+
+
+def _marks(field: FieldInfo | None) -> list[Any]:
+    if field is None:
+        return []
+    return [*field.metadata, *(m for a in _branches(field.annotation) for m in _own_marks(a))]
+
+
+def _own_marks(annotation: Any) -> list[Any]:
+    if get_origin(annotation) is not Annotated:
+        return []
+    marks: list[Any] = []
+    for mark in get_args(annotation)[1:]:
+        marks.extend(mark.metadata if isinstance(mark, FieldInfo) else [mark])
+    return marks
+
+
+def _branches(annotation: Any) -> list[Any]:
+    if get_origin(annotation) in {Union, types.UnionType}:
+        return [b for a in get_args(annotation) for b in _branches(a)]
+    return [annotation]
+
+
+def _literals(field: FieldInfo | None) -> list[Any]:
+    branches = _branches(field.annotation) if field else []
+    return [value for b in branches if b is not type(None) for value in get_args(b)]
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    inner = (_model_in(a) for a in get_args(annotation))
+    return next((model for model in inner if model is not None), None)
+
+
+def _model_at(path: KeyPath) -> type[BaseModel] | None:
+    model: type[BaseModel] | None = RunConfig
+    for step in path:
+        if isinstance(step, str):
+            field = model.model_fields.get(step) if model else None
+            model = _model_in(field.annotation) if field else None
+    return model
+
+
+def _field_at(path: KeyPath) -> FieldInfo | None:
+    names = [index for index, step in enumerate(path) if isinstance(step, str)]
+    model = _model_at(path[: names[-1]]) if names else None
+    return model.model_fields.get(str(path[names[-1]])) if model else None
+
+
+def _fields_at(path: KeyPath) -> tuple[str, ...]:
+    model = _model_at(path)
+    return tuple(model.model_fields) if model else ()
