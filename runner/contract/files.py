@@ -41,24 +41,39 @@ def open_directory(root: Path, relative: PurePosixPath = _HERE) -> Iterator[int]
         os.close(descriptor)
 
 
-def read_bytes(root: Path, relative: str, max_bytes: int) -> bytes:
-    """Read the regular file `root/relative` of at most `max_bytes` without following a link.
+@contextmanager
+def open_regular(root: Path, relative: str) -> Iterator[int]:
+    """Yield a read descriptor of the regular file `root/relative`, reached without any link.
 
-    Raises FileNotFoundError, OSError, or HostileFileError (link, FIFO, device, too large).
+    Raises FileNotFoundError, OSError, or HostileFileError (link, FIFO, device, directory).
     """
     path = PurePosixPath(relative)
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     with open_directory(root, path.parent) as directory:
         try:
-            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
             descriptor = os.open(path.name, flags, dir_fd=directory)
         except FileNotFoundError:
             raise
         except OSError as error:
             raise HostileFileError(f"{relative}: cannot be opened: {error.strerror}") from error
-        with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise HostileFileError(f"{relative}: not a regular file")
-            content = file.read(max_bytes + 1)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise HostileFileError(f"{relative}: not a regular file")
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def read_bytes(root: Path, relative: str, max_bytes: int) -> bytes:
+    """Read the regular file `root/relative` of at most `max_bytes` without following a link.
+
+    Raises like `open_regular`, and HostileFileError for a larger file.
+    """
+    with (
+        open_regular(root, relative) as descriptor,
+        os.fdopen(descriptor, "rb", closefd=False) as file,
+    ):
+        content = file.read(max_bytes + 1)
     if len(content) > max_bytes:
         raise HostileFileError(f"{relative}: larger than {max_bytes} bytes")
     return content

@@ -1,0 +1,138 @@
+"""Carry out what the options of `massgen` say. Runs on: host."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict
+
+from runner.cli.question import read_question
+from runner.config.load import LoadedConfig, config_from_flags, find_default_config, load_config
+from runner.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from runner.host.observer import RunObserver
+
+
+class Options(BaseModel):
+    """The command line of `massgen`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    question: str | None
+    config: str | None
+    automation: bool
+    model: str | None
+    backend: str | None
+    system_message: str | None
+    orchestrator_timeout: float | None
+    overrides: tuple[str, ...]
+    validated: str | None
+    strict: bool
+    as_json: bool
+    list_examples: bool
+    no_display: bool
+    no_logs: bool
+    keep_container: bool
+    debug: bool
+
+
+def massgen_run(options: Options) -> int:
+    """Return the process's exit code."""
+    if options.list_examples:
+        return _list_examples()
+    if options.validated is not None:
+        return _validate(options)
+    return _run(options)
+
+
+def _list_examples() -> int:
+    import click
+
+    from runner.config.examples import list_examples
+
+    for name in list_examples():
+        click.echo(f"@examples/{name}")
+    return 0
+
+
+def _validate(options: Options) -> int:
+    from runner.cli.validate import validate
+
+    path = options.validated or options.config or options.question
+    if not path:
+        raise ConfigurationError("--validate: no file given: massgen --validate FILE")
+    return validate(path, strict=options.strict, as_json=options.as_json)
+
+
+def _run(options: Options) -> int:
+    question = read_question(options.question)
+    cwd = _working_directory()
+    loaded = load(options, cwd)
+    from runner.host.launch import RunRequest, engine_in_background, run
+
+    engine = engine_in_background(os.environ, loaded.config.runner.image)
+    request = RunRequest(
+        config=loaded,
+        question=question,
+        cwd=cwd,
+        environ=os.environ,
+        cli_args=sys.argv[1:],
+        keep_container=options.keep_container,
+        keep_log=options.automation or not (options.no_logs or not _wants_log(loaded)),
+        debug=options.debug,
+    )
+    observer = _observer(options, loaded)
+    for warning in loaded.warnings:
+        observer.noticed(f"Warning: {warning}")
+    return int(run(request, observer, engine).outcome.exit_code)
+
+
+def _working_directory() -> Path:
+    try:
+        return Path.cwd()
+    except OSError as error:
+        raise ConfigurationError(
+            f"the working directory is gone ({error.strerror}): change to one that exists"
+        ) from error
+
+
+def load(options: Options, cwd: Path) -> LoadedConfig:
+    """Return the configuration that the options name, overridden as they say.
+
+    Raises ConfigurationError with every problem at once.
+    """
+    overrides = list(options.overrides)
+    if options.orchestrator_timeout is not None:
+        seconds = options.orchestrator_timeout
+        overrides.append(f"timeout_settings.orchestrator_timeout_seconds={seconds!r}")
+    if options.config is not None:
+        if options.model or options.backend or options.system_message:
+            raise ConfigurationError(
+                "--config: together with --model, --backend or --system-message: use --set "
+                "agents.0.backend.model=NAME to change what the file says"
+            )
+        return load_config(options.config, overrides, cwd=cwd)
+    if options.model is not None or options.backend is not None:
+        return config_from_flags(options.backend, options.model, options.system_message, overrides)
+    return load_config(find_default_config(cwd, os.environ), overrides, cwd=cwd)
+
+
+def _wants_log(loaded: LoadedConfig) -> bool:
+    return loaded.config.ui.logging_enabled
+
+
+def _observer(options: Options, loaded: LoadedConfig) -> "RunObserver":
+    if options.automation:
+        from runner.report.automation import AutomationLines
+
+        return AutomationLines()
+    from runner.report.display import LiveDisplay, PlainDisplay
+
+    kind = loaded.config.ui.display_type
+    if options.no_display or kind == "silent":
+        return PlainDisplay(progress=False)
+    if kind == "simple" or not sys.stderr.isatty():
+        return PlainDisplay(progress=True)
+    return LiveDisplay()

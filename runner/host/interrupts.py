@@ -1,0 +1,58 @@
+"""SIGINT and SIGTERM while a run is supervised. Runs on: host."""
+
+import asyncio
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupts:
+    """Counts requests to stop: the first asks politely, the second ends at once."""
+
+    def __init__(self) -> None:
+        self.first = asyncio.Event()
+        self.second = asyncio.Event()
+
+    def request(self) -> None:
+        """Ask for the end of the run."""
+        (self.second if self.first.is_set() else self.first).set()
+
+
+@contextmanager
+def handled_interrupts() -> Iterator[Interrupts]:
+    """Turn both signals into requests for as long as the block lasts; needs a running loop."""
+    interrupts = Interrupts()
+    if not _in_main_thread():
+        yield interrupts
+        return
+    loop = asyncio.get_running_loop()
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, interrupts.request)
+    try:
+        yield interrupts
+    finally:
+        for number, handler in before.items():
+            loop.remove_signal_handler(number)
+            signal.signal(number, handler)
+
+
+@contextmanager
+def signals_ignored() -> Iterator[None]:
+    """Let nothing interrupt the few milliseconds in which a run's books are closed."""
+    if not _in_main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()

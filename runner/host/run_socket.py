@@ -1,0 +1,49 @@
+"""Serve a run's socket: the gateway, imported while the container boots. Runs on: host."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from runner.config.models import RunnerConfig
+from runner.contract.usage import RunUsage
+from runner.host.run_spec import AgentRoute
+from runner.host.run_store import NewRun
+
+if TYPE_CHECKING:
+    from runner.gateway.server import Gateway
+
+
+class RunSocket:
+    """The run socket of one run; its usage stays readable after it is closed."""
+
+    def __init__(
+        self, new: NewRun, settings: RunnerConfig, routes: Sequence[AgentRoute], owner_uid: int
+    ) -> None:
+        self._new = new
+        self._settings = settings
+        self._routes = routes
+        self._owner_uid = owner_uid
+        self._gateway: Gateway | None = None
+
+    @asynccontextmanager
+    async def serve(self) -> AsyncIterator[None]:
+        """Answer the run's model calls for as long as the block lasts."""
+        from runner.gateway.server import Gateway
+        from runner.gateway.upstream import RetryPolicy
+
+        retry = self._settings.retry
+        self._gateway = Gateway(
+            {route.agent_id: route.route() for route in self._routes},
+            socket_dir=self._new.directory.socket_dir,
+            ledger=self._new.directory.ledger,
+            run_id=self._new.run_id,
+            retry=RetryPolicy(retry.attempts, retry.max_wait_seconds),
+            stall_timeout_seconds=self._settings.stall_timeout_seconds,
+            socket_owner=self._owner_uid,
+        )
+        async with self._gateway:
+            yield
+
+    def usage(self) -> RunUsage | None:
+        """Return what the run has used so far, None before the socket was opened."""
+        return self._gateway.usage() if self._gateway else None
