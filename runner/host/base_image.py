@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from runner.config.resources import resource
 from runner.contract.text import one_line
 from runner.errors import EngineError, ExecutionError
 from runner.host.engine import Engine
@@ -133,15 +132,15 @@ def _pull_or_make(engine: Engine, source: ImageSource, progress: Callable[[str],
         engine.pull(pulled, progress, silence_seconds=_PULL_SILENCE_SECONDS)
     except (EngineError, ExecutionError) as error:
         progress(f"{one_line(str(error), 300)}; making a base from Debian packages instead")
-        make_debian_base(engine, made_here, str(error), progress)
+        make_debian_base(engine, source, str(error), progress)
         return made_here
     return pulled
 
 
 def make_debian_base(
-    engine: Engine, tag: str, pull_problem: str, progress: Callable[[str], None]
+    engine: Engine, source: ImageSource, pull_problem: str, progress: Callable[[str], None]
 ) -> None:
-    """Make a base with debootstrap and import it as `tag`; takes about a minute.
+    """Make a base with debootstrap and import it; takes about a minute.
 
     Raises EngineError with the remedies where that cannot be done; `pull_problem` is part of it.
     """
@@ -155,10 +154,10 @@ def make_debian_base(
     progress("making the base image from Debian packages: takes about a minute, 130 MB")
     with _work_directory() as work:
         archive = work / "base.tar"
-        _run(["sh", str(resource(BASE_RECIPE)), str(archive)], "the base image", progress)
+        _run(["sh", str(source.resources / BASE_RECIPE), str(archive)], "the base image", progress)
         progress("importing the base image")
         changes = ["ENV LANG=C.UTF-8", f"LABEL {IMAGE_LABEL}=base", 'CMD ["python3"]']
-        engine.import_image(str(archive), tag, changes)
+        engine.import_image(str(archive), debian_base_tag(source), changes)
 
 
 def _ensure_debootstrap(pull_problem: str, progress: Callable[[str], None]) -> None:

@@ -5,7 +5,7 @@ import os
 import pwd
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +14,7 @@ from runner import __version__
 from runner.contract.text import one_line
 from runner.errors import EngineError, ExecutionError
 from runner.host.base_image import (
+    BASE_REPOSITORY,
     BASE_VARIABLE,
     IMAGE_LABEL,
     BaseImage,
@@ -31,6 +32,7 @@ from runner.host.image_context import (
 from runner.host.wheels import fetch_wheels
 
 RUN_REPOSITORY = "massgen-runner/run"
+OUR_REPOSITORIES = (f"{RUN_REPOSITORY}:", f"{BASE_REPOSITORY}:")
 _TAG_DIGITS = 16
 _LOCK_TIMEOUT_SECONDS = 1800.0
 _LOCK_POLL_SECONDS = 0.2
@@ -103,7 +105,8 @@ def build_image(
 
 def list_images(engine: Engine) -> list[ImageSummary]:
     """Return our images, newest first: run images, bases and kept build stages."""
-    return sorted(engine.list_images({IMAGE_LABEL: None}), key=lambda image: -image.created)
+    found = [image for image in engine.list_images({IMAGE_LABEL: None}) if _is_ours(image)]
+    return sorted(found, key=lambda image: -image.created)
 
 
 def prune_images(
@@ -113,25 +116,34 @@ def prune_images(
 ) -> Pruned:
     """Remove our images except the current run image, the current base and the last build stage.
 
-    Images are recognised by label and by name; others are never touched. One in use is kept.
+    Only our label and our names count: an image that somebody built on one of ours, or a name that
+    somebody gave one, is not touched. One in use is kept.
     """
     source = source or installed_source()
-    images = list_images(engine)
     current = {image_tag(environ, source), debian_base_tag(source)}
-    stages = [image for image in images if image.labels[IMAGE_LABEL] == "build"]
     removed: list[str] = []
     kept: list[str] = []
-    for image in images:
-        if current & set(image.tags) or image in stages[:1] or not _is_ours(image):
-            continue
-        for name in image.tags or (image.id,):
-            try:
-                engine.remove_image(name)
-            except ExecutionError as error:
-                kept.append(str(error))
-            else:
-                removed.append(name)
+    for name in outdated(list_images(engine), current):
+        try:
+            engine.remove_image(name)
+        except ExecutionError as error:
+            kept.append(str(error))
+        else:
+            removed.append(name)
     return Pruned(tuple(removed), tuple(kept))
+
+
+def outdated(images: Sequence[ImageSummary], current: Set[str]) -> list[str]:
+    """Return what a clean-up removes of our `images`, newest first: names, or ids of nameless ones.
+
+    The newest build stage stays: with it, an edited source builds in a second.
+    """
+    stages = [image for image in images if image.labels[IMAGE_LABEL] == "build"]
+    names: list[str] = []
+    for image in images:
+        if image not in stages[:1] and not current & {_without_host(tag) for tag in image.tags}:
+            names += [tag for tag in image.tags if _is_our_name(tag)] or [image.id]
+    return names
 
 
 def cache_directory(environ: Mapping[str, str]) -> Path:
@@ -204,9 +216,15 @@ def _labels(base: BaseImage) -> dict[str, str]:
 
 def _is_ours(image: ImageSummary) -> bool:
     # Somebody's image built on one of ours inherits the label, but not our name.
-    return all(
-        tag.startswith(("massgen-runner/", "localhost/massgen-runner/")) for tag in image.tags
-    )
+    return not image.tags or any(_is_our_name(tag) for tag in image.tags)
+
+
+def _is_our_name(tag: str) -> bool:
+    return _without_host(tag).startswith(OUR_REPOSITORIES)
+
+
+def _without_host(tag: str) -> str:
+    return tag.removeprefix("localhost/")  # Podman's name for what was built here
 
 
 def _steps_only(progress: Callable[[str], None]) -> Callable[[str], None]:

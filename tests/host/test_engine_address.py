@@ -3,7 +3,6 @@
 import hashlib
 import json
 import socket
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,13 +12,6 @@ import pytest
 from runner.errors import EngineError
 from runner.host.engine import connect, find_engine
 from runner.host.engine_address import engine_directory, locate
-
-
-@pytest.fixture
-def short_path() -> Iterator[Path]:
-    """Return a directory whose path leaves room for the 108 bytes of a socket's address."""
-    with tempfile.TemporaryDirectory() as name:
-        yield Path(name)
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """What a run image is made of: its hash, its build context, its wheels."""
 
 import io
-import shutil
 import tarfile
 from pathlib import Path
 
@@ -11,7 +10,6 @@ from runner.config.resources import resource
 from runner.errors import ConfigurationError, EngineError
 from runner.host.base_image import parse_target
 from runner.host.image_context import (
-    REQUIREMENTS,
     ImageSource,
     content_hash,
     installed_source,
@@ -19,18 +17,7 @@ from runner.host.image_context import (
 )
 from runner.host.images import cache_directory, image_tag
 from runner.host.wheels import Target, pip_arguments, without_markers
-
-
-def copied_source(tmp_path: Path) -> ImageSource:
-    """Return a copy of the installed source that a test may edit."""
-    source = installed_source()
-    copy = ImageSource(tmp_path / "runner", tmp_path / "resources")
-    shutil.copytree(source.package, copy.package, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("Dockerfile", REQUIREMENTS, "images/base/make-debian"):
-        target = copy.resources / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(source.resources / name, target)
-    return copy
+from tests.host.image_source import copied_source
 
 
 def context(source: ImageSource, wheels: list[Path]) -> bytes:
