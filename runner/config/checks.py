@@ -8,7 +8,7 @@ from urllib.parse import SplitResult, urlsplit
 from runner.config.models import BackendConfig, OrchestratorConfig, RunConfig, Sampling
 from runner.config.problems import Finding, KeyPath, listed, shown
 from runner.config.providers import LOCAL_MODEL, base_url_for, key_variables_for
-from runner.config.secrets import literal_secrets
+from runner.config.secrets import literal_secrets, looks_secret
 
 _MESSAGES_PARAMETERS = (
     *("temperature", "top_p", "top_k", "max_tokens", "max_completion_tokens", "stop"),
@@ -19,10 +19,18 @@ _MESSAGES_PARAMETERS = (
 def secret_findings(data: Any) -> Iterator[Finding]:
     """Yield every literal credential; its value is in no message."""
     for path in literal_secrets(data):
+        if path[2:] == ("backend", "api_key") and not looks_secret(_value_at(data, path)):
+            continue  # the model says better what api_key takes
         remedy = (
             'take it out, revoke it if the file was shared, and refer to it: api_key: "${NAME}"'
         )
         yield Finding(path, "has a literal secret in it", remedy)
+
+
+def _value_at(data: Any, path: KeyPath) -> str:
+    for step in path:
+        data = data[step]
+    return str(data)
 
 
 def duplicate_ids(agents: list[Any]) -> Iterator[Finding]:

@@ -1,14 +1,12 @@
 """What pydantic found wrong, in words for people. Runs on: host."""
 
-import types
 from collections.abc import Callable
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Any
 
-from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel, ValidationError
-from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from runner.config.fields import choices, field_at, model_at, range_of
 from runner.config.models import (
     AgentConfig,
     BackendConfig,
@@ -66,7 +64,8 @@ def _finding(detail: ErrorDetails, path: KeyPath, written: str | None) -> Findin
     if kind in _TYPES:
         return _wrong_type(path, _TYPES[kind], value, written)
     if kind in _BOUNDS:
-        return Finding(path, f"{shown(value)} is out of range (allowed: {_range(path)})")
+        allowed = range_of(field_at(path)) or "finite numbers"
+        return Finding(path, f"{shown(value)} is out of range (allowed: {allowed})")
     describe = _OTHERS.get(kind)
     return Finding(path, describe(detail.get("ctx", {})) if describe else detail["msg"])
 
@@ -98,7 +97,8 @@ def _refused(path: KeyPath, detail: ErrorDetails) -> Finding:
 
 def _unknown_key(path: KeyPath, _: ErrorDetails) -> Finding:
     name = str(path[-1])
-    known = _fields_at(path[:-1])
+    model = model_at(path[:-1])
+    known = tuple(model.model_fields) if model else ()
     close = nearest(name, known)
     if not close:
         home = next((where for where, model in _HOMES if name in model.model_fields), "")
@@ -121,7 +121,7 @@ _EXAMPLES = {
 
 def _not_among(path: KeyPath, detail: ErrorDetails) -> Finding:
     value = detail["input"]
-    allowed = [str(a) for a in _literals(_field_at(path))]
+    allowed = choices(field_at(path))
     what = f"{shown(value)} is not allowed (allowed: {listed(allowed)})"
     return Finding(path, what, nearest(value, allowed) if isinstance(value, str) else "")
 
@@ -163,73 +163,3 @@ def _is_number(text: str) -> bool:
         return abs(float(text[:50])) < 10**15
     except ValueError:
         return False
-
-
-def _range(path: KeyPath) -> str:
-    low = high = ""
-    for mark in _marks(_field_at(path)):
-        if isinstance(mark, Ge):
-            low = f"{mark.ge} to "
-        elif isinstance(mark, Gt):
-            low = f"over {mark.gt} to "
-        elif isinstance(mark, Le):
-            high = f"{mark.le:.15g}"
-        elif isinstance(mark, Lt):
-            high = f"under {mark.lt}"
-    return f"{low}{high}" or "finite numbers"
-
-
-# what the models say about a place
-
-
-def _marks(field: FieldInfo | None) -> list[Any]:
-    if field is None:
-        return []
-    return [*field.metadata, *(m for a in _branches(field.annotation) for m in _own_marks(a))]
-
-
-def _own_marks(annotation: Any) -> list[Any]:
-    if get_origin(annotation) is not Annotated:
-        return []
-    marks: list[Any] = []
-    for mark in get_args(annotation)[1:]:
-        marks.extend(mark.metadata if isinstance(mark, FieldInfo) else [mark])
-    return marks
-
-
-def _branches(annotation: Any) -> list[Any]:
-    if get_origin(annotation) in {Union, types.UnionType}:
-        return [b for a in get_args(annotation) for b in _branches(a)]
-    return [annotation]
-
-
-def _literals(field: FieldInfo | None) -> list[Any]:
-    branches = _branches(field.annotation) if field else []
-    return [value for b in branches if b is not type(None) for value in get_args(b)]
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    inner = (_model_in(a) for a in get_args(annotation))
-    return next((model for model in inner if model is not None), None)
-
-
-def _model_at(path: KeyPath) -> type[BaseModel] | None:
-    model: type[BaseModel] | None = RunConfig
-    for step in path:
-        if isinstance(step, str):
-            field = model.model_fields.get(step) if model else None
-            model = _model_in(field.annotation) if field else None
-    return model
-
-
-def _field_at(path: KeyPath) -> FieldInfo | None:
-    names = [index for index, step in enumerate(path) if isinstance(step, str)]
-    model = _model_at(path[: names[-1]]) if names else None
-    return model.model_fields.get(str(path[names[-1]])) if model else None
-
-
-def _fields_at(path: KeyPath) -> tuple[str, ...]:
-    model = _model_at(path)
-    return tuple(model.model_fields) if model else ()

@@ -3,7 +3,15 @@
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from runner.config.problems import listed, nearest, shown
@@ -140,6 +148,13 @@ Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 class ConfigPart(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_not_set(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        return {k: v for k, v in data.items() if v is not None or k not in cls.model_fields}
+
 
 class Sampling(ConfigPart):
     """Parameters that go to the provider with every call."""
@@ -181,7 +196,11 @@ class Sampling(ConfigPart):
 class BackendConfig(Sampling):
     """Which model an agent is, and where it is reached."""
 
-    type: Annotated[str, AfterValidator(_known_type)]
+    type: Annotated[
+        str,
+        AfterValidator(_known_type),
+        Field(json_schema_extra={"enum": list(PROVIDERS)}),
+    ]
     """The provider: a row of the provider table."""
     model: Name
     """As the provider calls it; with `local` it may be left out."""

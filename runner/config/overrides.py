@@ -50,7 +50,15 @@ def _value(text: str) -> Any:
         raise ProblemsError(Problem(FLAG, None, "", what, "write it into the file"))
     if text != text.encode("utf-8", "replace").decode("utf-8") or "\0" in text:
         raise ProblemsError(Problem(FLAG, None, "", "the value is no text"))
-    return parse_text(text, FLAG).data
+    is_marked = text.lstrip()[:1] in tuple("{[\"'&*!")
+    try:
+        value = parse_text(text, FLAG).data
+    except ProblemsError:
+        if is_marked:
+            raise
+        return text.strip()
+    is_single = not isinstance(value, (dict, list))
+    return value if is_single or is_marked else text.strip()  # `a: b` is text on a command line
 
 
 def _put(data: dict[str, Any], parts: list[str], value: Any) -> KeyPath:

@@ -85,5 +85,5 @@ def nearest(name: str, known: Sequence[str]) -> str:
     """Return `did you mean 'x'?` for the closest known name, or nothing."""
     from difflib import get_close_matches
 
-    close = get_close_matches(name[:60].lower(), known, n=1, cutoff=0.6)
+    close = get_close_matches(name[:60].lower(), known, n=1, cutoff=0.5)
     return f"did you mean '{close[0]}'?" if close else ""

@@ -43,7 +43,7 @@ _PRIVATE_KEY = re.compile(
 _USERINFO = re.compile(r"(?<=://)[^/\s:@?#]{0,256}:[^/\s@?#]{1,256}(?=@)")
 _QUERY = re.compile(
     r"(?<=[?&])((?:api[-_]?|access[-_]?|auth[-_]?)?(?:key|token|secret|sig|signature|password)=)"
-    r"(?!\$\{)[^&\s#]{6,}",
+    r"(?!\$\{|\[)[^&\s#]{6,}",
     re.IGNORECASE,
 )
 _PATTERNS = (_WORD, _BEARER, _PRIVATE_KEY, _USERINFO, _QUERY)
