@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from runner.contract.spec import AgentSpec, RunSpec
 from runner.contract.status import AgentErrorType
-from runner.contract.text import encodable
+from runner.contract.text import encodable, one_line
 from runner.coordination import prompts
 from runner.coordination.models import decisions
 from runner.coordination.models.client import ModelClient
@@ -43,6 +43,7 @@ MAX_REPETITIONS = 2
 """After so many answers that repeat existing ones, an agent is offered the vote only."""
 _REPLAYED_CHARS = 2000
 """How much of a reply without a decision the model is shown again."""
+_MESSAGE_CHARS = 1000
 _TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -60,9 +61,9 @@ class AgentFailedError(Exception):
     """An agent that cannot go on."""
 
     def __init__(self, type_: AgentErrorType, message: str) -> None:
-        super().__init__(message)
         self.type = type_
-        self.message = message
+        self.message = one_line(message, _MESSAGE_CHARS)
+        super().__init__(self.message)
 
 
 class Seat(NamedTuple):
@@ -234,7 +235,8 @@ def reminded(messages: tuple[Message, ...], reply: Reply, feedback: str) -> tupl
     """
     calls = reply.tool_calls
     if calls and all(map(_is_presentable, calls)):
-        said = AssistantMessage(encodable(reply.text), calls)
+        shown_calls = tuple(call._replace(arguments=encodable(call.arguments)) for call in calls)
+        said = AssistantMessage(encodable(reply.text), shown_calls)
         return (*messages, said, *(ToolResult(call.id, feedback) for call in calls))
     shown = [reply.text, *(f"[called {call.name}: {call.arguments}]" for call in calls)]
     text = encodable("\n".join(shown).strip()[:_REPLAYED_CHARS])

@@ -8,8 +8,8 @@ import logging
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from runner.contract.files import read_bytes
@@ -17,6 +17,7 @@ from runner.contract.log_layout import LogLayout
 from runner.contract.outcome import ExitCode, RunOutcome
 from runner.contract.spec import SOCKET_PATH, SPEC_PATH, RunSpec
 from runner.contract.text import one_line, printable
+from runner.coordination.recorder import writing
 from runner.coordination.run import carry_out, outcome_of
 
 MAX_SPEC_BYTES = 64 * 1024 * 1024
@@ -24,23 +25,22 @@ _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _log = logging.getLogger(__name__)
 
 
-def main(environ: Mapping[str, str] = os.environ) -> int:
+def carry_out_mounted_spec(environ: Mapping[str, str] = os.environ) -> int:
     """Carry out the run of the mounted spec and return its exit code."""
-    spec_path = Path(environ.get("RUNNER_SPEC", SPEC_PATH))
-    socket_path = environ.get("RUNNER_SOCKET", SOCKET_PATH)
-    debug = False
+    root = logging.getLogger()
+    root.addHandler(logging.NullHandler())  # without any handler, logging writes to stderr
     try:
-        spec = read_spec(spec_path)
-        debug = spec.debug
-        _log_to(LogLayout(Path(spec.log_dir)).debug_log, debug=debug)
+        spec = read_spec(Path(environ.get("RUNNER_SPEC", SPEC_PATH)))
+        _log_to(LogLayout(Path(spec.log_dir)).debug_log, debug=spec.debug)
+        socket_path = environ.get("RUNNER_SOCKET", SOCKET_PATH)
         outcome = asyncio.run(_with_signals(spec, socket_path))
-    except Exception as error:  # the edge of the process: nothing may leave as a traceback
+    except Exception as error:  # the edge of the process: nothing may leave it as a traceback
         outcome = outcome_of(error)
-        if debug:
-            traceback.print_exc()
+        _log.exception("the run ends because of an error")
     _log.info("exit %d: %s", outcome.exit_code, outcome.reason)
     if outcome.exit_code is not ExitCode.SUCCESS:
-        sys.stderr.write(f"{one_line(outcome.reason)}\n")
+        with suppress(OSError):
+            print(one_line(outcome.reason), file=sys.stderr, flush=True)
     return int(outcome.exit_code)
 
 
@@ -54,6 +54,7 @@ async def _with_signals(spec: RunSpec, socket_path: str) -> RunOutcome:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, interrupted.set)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGINT))
     return await carry_out(spec, socket_path, interrupted)
 
 
@@ -65,8 +66,17 @@ class _SafeFormatter(logging.Formatter):
 def _log_to(path: Path, *, debug: bool) -> None:
     # A full disk is reported by the run itself; logging would print a traceback for each line.
     logging.raiseExceptions = False
-    handler = logging.FileHandler(path, encoding="utf-8", errors="replace")
-    handler.setFormatter(_SafeFormatter(_FORMAT))
     root = logging.getLogger()
-    root.addHandler(handler)
+    with writing(path):
+        _add_handler(root, logging.FileHandler(path, encoding="utf-8", errors="replace"))
     root.setLevel(logging.DEBUG if debug else logging.INFO)
+    if debug:
+        _add_handler(root, logging.StreamHandler(), logging.ERROR)
+
+
+def _add_handler(
+    logger: logging.Logger, handler: logging.Handler, level: int = logging.NOTSET
+) -> None:
+    handler.setFormatter(_SafeFormatter(_FORMAT))
+    handler.setLevel(level)
+    logger.addHandler(handler)

@@ -35,17 +35,17 @@ MIN_INTERVAL_SECONDS = 0.1
 MAX_INTERVAL_SECONDS = 2.0
 ACTIVITY_INTERVAL_SECONDS = 0.5
 """How soon `last_activity` follows an agent that speaks and does nothing else."""
-_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 @contextmanager
-def _writing(what: Path) -> Iterator[None]:
-    """Turn an OSError into an error for people; a full disk has a type of its own."""
+def writing(what: Path) -> Iterator[None]:
+    """Turn an OSError into DiskFullError or ExecutionError, which name the file and the reason."""
     try:
         yield
     except OSError as error:
         name = error.filename or what
-        if error.errno in _NO_ROOM:
+        if error.errno in NO_ROOM:
             raise DiskFullError(f"disk full: {name} could not be written") from error
         raise ExecutionError(f"{name} could not be written: {error.strerror}") from error
 
@@ -73,7 +73,7 @@ class Recorder:
         self._written: dict[Path, bytes] = {}
 
     def __enter__(self) -> Self:
-        with _writing(self._layout.root):
+        with writing(self._layout.root):
             self._layout.agent_outputs.mkdir(exist_ok=True)
             for agent_id in self.state.agents:
                 self._outputs.write(self._layout.agent_output(agent_id), "")
@@ -91,7 +91,7 @@ class Recorder:
         for happened in transition.events:
             self._events = events_log.numbered(self._events, happened, now)
             self._note(happened)
-            with _writing(self._layout.root):
+            with writing(self._layout.root):
                 self._save_snapshot(happened, before, now)
         if before.phase is not self.state.phase:
             self.say(f"phase: {self.state.phase.value}")
@@ -125,7 +125,7 @@ class Recorder:
         """Put the final answer on the disk for good. Raises DiskFullError, ExecutionError."""
         now = self._clock()
         context = self._context(self.state)
-        with _writing(self._layout.final(agent_id)):
+        with writing(self._layout.final(agent_id)):
             saved = snapshots.save_final(self._layout, agent_id, content, context, now)
         self._snapshots[self.state.agents[agent_id].final_label] = saved
 
@@ -133,7 +133,12 @@ class Recorder:
         """Write everything for the last time. Raises DiskFullError, ExecutionError."""
         self._outcome = outcome
         self.say(f"run ended: {outcome.name}: {outcome.reason}")
-        self.write_all()
+        try:
+            self.write_all()
+        except ExecutionError as error:
+            self._outcome = RunOutcome.of(error.exit_code, one_line(str(error)))
+            self._write_status()
+            raise
 
     async def keep_current(self) -> None:
         """Write what has changed until cancelled. Raises DiskFullError, ExecutionError."""
@@ -157,18 +162,22 @@ class Recorder:
         self._replace(self._layout.table, coordination_table(self._events).encode())
         self._replace(self._layout.votes, self._votes_json())
         self._replace(self._layout.snapshot_mappings, self._mappings_json())
+        self._write_status()
+
+    def _write_status(self) -> None:
+        """Replace status.json: the last file, so that what it says is on disk already."""
         moment = Moment(self._clock(), self._activity, self._usage, self._outcome)
         status = status_of(self._spec, self.state, moment)
         self._replace(self._layout.status, status.model_dump_json(indent=2).encode())
 
     def _replace(self, path: Path, content: bytes) -> None:
         if self._written.get(path) != content:
-            with _writing(path):
+            with writing(path):
                 atomic_write(path, content)
             self._written[path] = content
 
     def _flush_outputs(self) -> None:
-        with _writing(self._layout.agent_outputs):
+        with writing(self._layout.agent_outputs):
             self._outputs.flush()
 
     def _output_of(self, agent_id: str) -> Path:

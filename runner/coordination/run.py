@@ -8,7 +8,7 @@ from runner.contract.spec import RunSpec
 from runner.contract.text import one_line
 from runner.coordination.models.client import ModelClient, SupervisorGoneError
 from runner.coordination.orchestrator import Orchestrator, cancel
-from runner.coordination.recorder import Recorder
+from runner.coordination.recorder import NO_ROOM, Recorder
 from runner.coordination.state import new_run, stop
 from runner.errors import RunnerError
 
@@ -59,5 +59,7 @@ def outcome_of(error: Exception) -> RunOutcome:
         return RunOutcome.of(error.exit_code, one_line(str(error), 1000))
     if isinstance(error, SupervisorGoneError):
         return RunOutcome.of(ExitCode.EXECUTION, str(error))
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        return RunOutcome.of(ExitCode.EXECUTION, one_line(f"disk full: {error}"))
     said = one_line(f"internal error: {type(error).__name__}: {error}", 1000)
     return RunOutcome.of(ExitCode.EXECUTION, said)

@@ -8,6 +8,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final, NoReturn, Self
 
 import aiohttp
@@ -40,6 +41,7 @@ MAX_ATTEMPTS = 3
 MAX_ERROR_BYTES = 64 * 1024
 SOCKET_GRACE_SECONDS = 5.0
 """For how long nobody may answer the run socket before the supervisor counts as gone."""
+_LAST_BYTES_SECONDS = 1.0
 _BASE_URL: Final = "http://run.sock"
 _DONE = b"[DONE]"
 _log = logging.getLogger(__name__)
@@ -50,6 +52,11 @@ _STREAM_ERRORS: dict[str, AgentErrorType] = {
     "permission_error": AgentErrorType.AUTHENTICATION,
     "rate_limit_error": AgentErrorType.RATE_LIMIT,
     "rate_limit_exceeded": AgentErrorType.RATE_LIMIT,
+}
+_STATUS_ERRORS: dict[int, AgentErrorType] = {
+    401: AgentErrorType.AUTHENTICATION,
+    403: AgentErrorType.AUTHENTICATION,
+    429: AgentErrorType.RATE_LIMIT,
 }
 _FINAL_ERRORS = frozenset({AgentErrorType.AUTHENTICATION, AgentErrorType.BUDGET})
 
@@ -132,7 +139,7 @@ class ModelClient:
         """Return what the host has counted so far, or None if it does not say."""
         try:
             async with self._session.get(_BASE_URL + USAGE_PATH) as response:
-                content = await response.content.read(MAX_RESPONSE_BYTES)
+                content = await _read_at_most(response, MAX_RESPONSE_BYTES)
                 return RunUsage.model_validate_json(content) if response.status == 200 else None
         except (aiohttp.ClientError, OSError, ValidationError) as error:
             _log.info("no usage from the host: %s", one_line(str(error), 200))
@@ -148,13 +155,28 @@ async def _require_stream(response: aiohttp.ClientResponse) -> None:
 
 
 async def _raise_refusal(response: aiohttp.ClientResponse) -> NoReturn:
-    content = await response.content.read(MAX_ERROR_BYTES)
+    content = await _read_at_most(response, MAX_ERROR_BYTES)
     try:
         error = GatewayErrorBody.model_validate_json(content).error
     except ValidationError:
-        message = f"HTTP {response.status}: {content.decode('utf-8', 'replace')}"
-        raise ModelFailure(AgentErrorType.PROVIDER, one_line(message, 300)) from None
+        raise _foreign_refusal(response.status, content) from None
     raise ModelFailure(error.type, one_line(error.message, 1000))
+
+
+def _foreign_refusal(status: int, content: bytes) -> ModelFailure:
+    """Return the failure for a refusal that is not in the gateway's words."""
+    message = f"HTTP {status}: {content.decode('utf-8', 'replace')}"
+    type_ = _STATUS_ERRORS.get(status, AgentErrorType.PROVIDER)
+    return ModelFailure(type_, one_line(message, 300))
+
+
+async def _read_at_most(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    content = bytearray()
+    async for chunk in response.content.iter_any():
+        content += chunk
+        if len(content) >= limit:
+            break
+    return bytes(content[:limit])
 
 
 async def _read_stream(
@@ -168,9 +190,18 @@ async def _read_stream(
             message = f"the reply was cut: it is longer than {MAX_RESPONSE_BYTES} bytes"
             raise ModelFailure(AgentErrorType.PROVIDER, message)
         if _take(decoder.feed(chunk), assembler, listen):
+            await _read_to_end(response)
             return assembler.finish()
     _take(decoder.close(), assembler, listen)
     return assembler.finish()
+
+
+async def _read_to_end(response: aiohttp.ClientResponse) -> None:
+    """Let the host finish a stream that has said it is over, so that it counts as complete."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_LAST_BYTES_SECONDS):
+            while await response.content.readany():
+                pass
 
 
 def _take(events: list[bytes], assembler: Assembler, listen: Listener) -> bool:
