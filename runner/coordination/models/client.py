@@ -9,6 +9,7 @@ import json
 import logging
 from collections.abc import Mapping
 from contextlib import suppress
+from io import BytesIO
 from typing import Final, NoReturn, Self
 
 import aiohttp
@@ -127,7 +128,9 @@ class ModelClient:
         }
         while True:
             try:
-                return await self._session.post(_BASE_URL + path, data=body, headers=headers)
+                return await self._session.post(
+                    _BASE_URL + path, data=BytesIO(body), headers=headers
+                )
             except (aiohttp.ClientConnectorError, FileNotFoundError) as error:
                 if asyncio.get_running_loop().time() >= deadline:
                     said = one_line(str(error), 200)
@@ -218,7 +221,8 @@ def _take(events: list[bytes], assembler: Assembler, listen: Listener) -> bool:
 def parse_event(data: bytes) -> JsonObject:
     """Return an event's JSON object; ModelFailure for garbage and for an error event."""
     try:
-        event = json.loads(data)
+        # Bytes that are no UTF-8 cost a character, not the reply.
+        event = json.loads(data.decode("utf-8", "replace"))
     except (ValueError, RecursionError) as error:
         shown = one_line(data[:200].decode("utf-8", "replace"), 80)
         raise broken_stream(f"the provider's stream is not JSON: {shown}") from error
