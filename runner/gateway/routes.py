@@ -1,14 +1,16 @@
 """Where an agent's model calls go, and with which headers. Runs on: host."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import NamedTuple
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from runner.config.providers import Provider
 from runner.contract.spec import Dialect
 from runner.errors import ConfigurationError
 from runner.gateway.credentials import Credential
 
+UNIX_SCHEME = "http+unix"
+"""Of an address whose host is the quoted path of a Unix socket: the local model's."""
 _ENDPOINTS: Mapping[Dialect, str] = {"chat": "/chat/completions", "messages": "/messages"}
 
 
@@ -26,8 +28,23 @@ class Route(NamedTuple):
         return self.provider.dialect
 
     @property
+    def unix_socket(self) -> str | None:
+        """Path of the Unix socket behind which the provider is, None where it is on a network."""
+        parts = urlsplit(self.url)
+        return unquote(parts.netloc) if parts.scheme == UNIX_SCHEME else None
+
+    @property
+    def request_url(self) -> str:
+        """What is asked for over the connection; a socket needs a host's name all the same."""
+        if self.unix_socket is None:
+            return self.url
+        return urlsplit(self.url)._replace(scheme="http", netloc="localhost").geturl()
+
+    @property
     def origin(self) -> str:
         """Scheme, host and port, for messages to people."""
+        if path := self.unix_socket:
+            return path
         parts = urlsplit(self.url)
         return f"{parts.scheme}://{parts.netloc}"
 
@@ -49,7 +66,9 @@ def build_route(
     A query (`?api-version=…`) is kept, and an address that names the endpoint already is taken as
     it is. Raises ConfigurationError for an address that cannot be called.
     """
-    url = _endpoint(agent_id, base_url or provider.base_url, _ENDPOINTS[provider.dialect])
+    schemes = {UNIX_SCHEME} if provider.name == "local" else {"http", "https"}
+    address = base_url or provider.base_url
+    url = _endpoint(agent_id, address, _ENDPOINTS[provider.dialect], schemes)
     return Route(agent_id, provider, url, model, credential)
 
 
@@ -61,12 +80,12 @@ def _authorization(provider: Provider, credential: Credential | None) -> dict[st
     return {provider.auth: credential.reveal()}
 
 
-def _endpoint(agent_id: str, base_url: str | None, endpoint: str) -> str:
+def _endpoint(agent_id: str, base_url: str | None, endpoint: str, schemes: Set[str]) -> str:
     if base_url is None:
         raise ConfigurationError(f"{agent_id}: base_url: missing: say where the provider is")
     try:
         parts = urlsplit(base_url)
-        callable_address = parts.scheme in {"http", "https"} and bool(parts.hostname)
+        callable_address = parts.scheme in schemes and bool(parts.hostname)
         _ = parts.port
     except ValueError:
         callable_address = False

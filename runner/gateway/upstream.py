@@ -67,14 +67,14 @@ class Upstream:
         self._retry = retry
         self._stall_timeout_seconds = stall_timeout_seconds
         self._redact = redact
-        self._session: aiohttp.ClientSession | None = None
+        self._sessions: dict[str | None, aiohttp.ClientSession] = {}
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._session is not None:
-            await self._session.close()
+        for session in self._sessions.values():
+            await session.close()
 
     @asynccontextmanager
     async def call(
@@ -164,26 +164,27 @@ class Upstream:
             "Accept-Encoding": "identity",  # the answer is passed on as it comes
             "User-Agent": "massgen-runner",
         }
-        return await self._opened_session().post(
-            route.url,
+        return await self._session_for(route.unix_socket).post(
+            route.request_url,
             data=io.BytesIO(body),
             headers=headers,
             allow_redirects=False,  # the credential would go along
-            proxy=_proxy_for(route.url),
+            proxy=_proxy_for(route.request_url),
         )
 
-    def _opened_session(self) -> aiohttp.ClientSession:
-        if self._session is None:
+    def _session_for(self, unix_socket: str | None) -> aiohttp.ClientSession:
+        """Return the session for a Unix socket, or (None) the one for all of the network."""
+        if unix_socket not in self._sessions:
             stall = self._stall_timeout_seconds
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, ssl=_tls()),
+            self._sessions[unix_socket] = aiohttp.ClientSession(
+                connector=_connector(unix_socket),
                 timeout=aiohttp.ClientTimeout(
                     total=None, connect=stall, sock_connect=stall, sock_read=stall
                 ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 # Not trust_env: it would also take credentials from ~/.netrc.
             )
-        return self._session
+        return self._sessions[unix_socket]
 
     async def _chunks(
         self, response: aiohttp.ClientResponse, first: bytes
@@ -289,6 +290,12 @@ def _proxy_for(url: str) -> str | None:
     if host in {"localhost", "127.0.0.1", "::1"} or proxy_bypass(host):
         return None
     return getproxies().get(parts.scheme)
+
+
+def _connector(unix_socket: str | None) -> aiohttp.BaseConnector:
+    if unix_socket is not None:
+        return aiohttp.UnixConnector(unix_socket, limit=0)
+    return aiohttp.TCPConnector(limit=0, ssl=_tls())
 
 
 def _tls() -> ssl.SSLContext | bool:
