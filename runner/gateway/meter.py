@@ -15,6 +15,7 @@ MAX_TOKENS = 10_000_000
 
 _MAX_LINE_BYTES = 1024 * 1024
 _MAX_BODY_BYTES = 16 * 1024 * 1024
+_LAST_BYTES = 128
 _BYTES_PER_TOKEN = 4
 _TEXT = re.compile(
     rb'"(?:content|reasoning_content|reasoning|text|thinking|partial_json|arguments)"'
@@ -38,12 +39,15 @@ class Meter:
     def __init__(self, dialect: Dialect, *, stream: bool, request_bytes: int) -> None:
         self._dialect = dialect
         self._stream = stream
+        self._last_word = b"data: [DONE]" if dialect == "chat" else b"event: message_stop"
         self._request_bytes = request_bytes
         self._parts: list[bytes] = []
         self._parts_bytes = 0
         self._text_bytes = 0
         self._reported = Tokens()
         self._final = False
+        self.is_complete = False
+        """The stream has said its last word, whether or not the connection has ended."""
 
     def feed(self, chunk: bytes) -> None:
         """Take the next bytes of the answer; they may end anywhere."""
@@ -51,6 +55,7 @@ class Meter:
         if not self._stream:
             self._keep(chunk, _MAX_BODY_BYTES)
             return
+        self.is_complete = self._last_word in chunk[-_LAST_BYTES:]
         end = chunk.rfind(b"\n") + 1
         if end:
             self._read_lines(b"".join((*self._parts, chunk[:end])))

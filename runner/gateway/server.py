@@ -34,7 +34,10 @@ _MAX_PENDING_BYTES = 8 * MAX_REQUEST_BYTES
 """Of all request bodies together: what a container can make the host keep in memory."""
 DEFAULT_RETRY = RetryPolicy()
 _BACKLOG = 4096
-_CLOSE_SECONDS = 0.5
+_MAX_CONNECTIONS = 512
+"""A container needs one for each agent."""
+_CLOSE_SECONDS = 0.05
+"""For calls that are under way when the run is over: nobody waits for them any more."""
 
 
 class Gateway:
@@ -100,8 +103,11 @@ class Gateway:
         ):
             try:
                 await runner.setup()
-                await web.SockSite(runner, listener, backlog=_BACKLOG).start()
-                yield
+                accepting = await _accept(listener, runner)
+                try:
+                    yield
+                finally:
+                    accepting.close()
             finally:
                 await runner.cleanup()
 
@@ -210,13 +216,15 @@ class Gateway:
             logger.warning("%s: %s: %s", route.agent_id, route.provider.name, error)
             _cut(request)
         finally:
-            tokens = Tokens() if end == "refused" else meter.tokens()
-            self._note(route, progress, started, end, tokens)
+            self._note(route, progress, started, end, meter)
         return response
 
     def _note(
-        self, route: Route, progress: CallProgress, started: float, end: CallEnd, tokens: Tokens
+        self, route: Route, progress: CallProgress, started: float, end: CallEnd, meter: Meter
     ) -> None:
+        if end == "cancelled" and meter.is_complete:
+            end = "complete"  # a container need not wait for what comes after the last event
+        tokens = Tokens() if end == "refused" else meter.tokens()
         self._ledger.add(
             CallRecord(
                 run_id=self._run_id,
@@ -278,6 +286,23 @@ def _bound(directory: int, owner: int | None) -> Iterator[socket.socket]:
 def _unlink(directory: int) -> None:
     with suppress(FileNotFoundError):
         os.unlink(SOCKET_NAME, dir_fd=directory)
+
+
+async def _accept(listener: socket.socket, runner: web.AppRunner) -> asyncio.Server:
+    """Serve the connections to `listener`, up to a number that leaves the host room for files."""
+    http = runner.server
+    assert http is not None, "the runner is set up"  # noqa: S101  # for the type checker
+
+    def protocol() -> asyncio.Protocol:
+        return http() if len(http.connections) < _MAX_CONNECTIONS else _ClosedAtOnce()
+
+    # No cleaning up by asyncio: it would unlink by a path that holds a descriptor's number.
+    return await asyncio.get_running_loop().create_server(protocol, sock=listener, backlog=_BACKLOG)
+
+
+class _ClosedAtOnce(asyncio.Protocol):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.close()
 
 
 def _silent_logger() -> logging.Logger:

@@ -13,7 +13,6 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import tenacity
-from aiohttp.client_exceptions import ClientConnectorCertificateError
 
 from runner.contract.run_socket import MAX_RESPONSE_BYTES
 from runner.contract.status import AgentErrorType
@@ -117,7 +116,7 @@ class Upstream:
         if asked is not None:
             return min(asked, self._retry.max_wait_seconds)
         backoff = tenacity.wait_exponential_jitter(
-            initial=self._retry.first_wait_seconds,
+            multiplier=self._retry.first_wait_seconds,
             max=self._retry.max_wait_seconds,
             jitter=self._retry.first_wait_seconds,
         )
@@ -245,9 +244,11 @@ class Upstream:
         if isinstance(error, TimeoutError):
             what = f"could not be connected to within {limit}: check the network and base_url"
             return _TransientError(self._unusable(route, what, attempts))
-        if isinstance(error, ClientConnectorCertificateError):
+        if isinstance(error, aiohttp.ClientConnectorCertificateError):
             what = "has a certificate that is not trusted: name your CA's file by SSL_CERT_FILE"
             return self._unusable(route, what, 1)
+        if isinstance(error, aiohttp.ClientSSLError):
+            return self._unusable(route, "does not speak TLS as expected: check base_url", 1)
         reason = one_line(str(error), answers.SAID_CHARS) or type(error).__name__
         if isinstance(error, aiohttp.ClientConnectionError | aiohttp.ClientPayloadError):
             what = f"could not be reached: {reason}: check that it runs, and base_url"

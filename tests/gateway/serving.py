@@ -1,6 +1,7 @@
 """A gateway before a scripted provider, and a client as the container has one. Runs on: host."""
 
 import asyncio
+import io
 import json
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
@@ -67,7 +68,7 @@ class Container:
     ) -> Answer:
         headers = {"Content-Type": "application/json"} | (headers or {})
         async with self.session.request(
-            method, f"http://gateway{path}", data=body, headers=headers
+            method, f"http://gateway{path}", data=io.BytesIO(body or b""), headers=headers
         ) as response:
             got = bytearray()
             broken = False
