@@ -58,6 +58,8 @@ class RunSpec(SpecPart):
     question: str
     start_time: float
     """Epoch seconds at which the command started, on the host's clock."""
+    deadline: float
+    """Epoch seconds at which the orchestrator's time is over, on the host's clock."""
     image: str | None = None
     agents: tuple[AgentSpec, ...]
     coordination: CoordinationSpec = CoordinationSpec()

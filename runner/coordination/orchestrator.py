@@ -56,7 +56,7 @@ class Orchestrator:
     async def run(self) -> RunOutcome:
         """Return how the run ended. Raises SupervisorGoneError, DiskFullError, ExecutionError."""
         limit = self._spec.coordination.orchestrator_timeout_seconds
-        remaining = self._spec.start_time + limit - self._clock()
+        remaining = self._spec.deadline - self._clock()
         timeout = asyncio.timeout(max(0.0, remaining))
         try:
             async with timeout:

@@ -101,6 +101,7 @@ def _status_from_spec(run: RunDirectory, record: RunRecord) -> Status:
         log_dir=record.log_dir,
         question=record.question,
         start_time=record.created_at,
+        deadline=record.created_at,
         image=record.image,
         agents=(),
     )

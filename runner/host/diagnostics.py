@@ -12,6 +12,7 @@ from runner.contract.text import one_line
 _SIGNALS = {129: "SIGHUP", 130: "SIGINT", 134: "SIGABRT", 137: "SIGKILL", 139: "SIGSEGV"}
 _SIGTERM_CODE = 143
 _LOG_LINE_CHARS = 300
+INTERRUPTED = "interrupted by Ctrl-C, SIGTERM or massgen-runner stop"
 
 
 class EndedBy(enum.Enum):
@@ -47,7 +48,7 @@ def explain(death: Death) -> RunOutcome:
     if _is_proven_success(death):
         return RunOutcome.of(ExitCode.SUCCESS, _claimed_reason(death))
     if death.ended_by is EndedBy.INTERRUPT:
-        return RunOutcome.of(ExitCode.INTERRUPTED, "interrupted")
+        return RunOutcome.of(ExitCode.INTERRUPTED, INTERRUPTED)
     if death.ended_by is EndedBy.DEADLINE:
         return RunOutcome.of(
             ExitCode.TIMEOUT,
@@ -64,6 +65,8 @@ def _checked_claim(death: Death, claimed: RunOutcome) -> RunOutcome:
         )
     if claimed.exit_code is ExitCode.INTERRUPTED and death.ended_by is EndedBy.ITSELF:
         return RunOutcome.of(ExitCode.INTERRUPTED, "the run container was stopped from outside")
+    if claimed.exit_code is ExitCode.INTERRUPTED:
+        return RunOutcome.of(ExitCode.INTERRUPTED, INTERRUPTED)
     return claimed
 
 

@@ -32,6 +32,7 @@ from runner.host.container_spec import (
     container_user,
     create_arguments,
 )
+from runner.host.diagnostics import INTERRUPTED
 from runner.host.engine import Engine, EngineInfo, connect
 from runner.host.images import ensure_image, image_tag
 from runner.host.interrupts import signals_ignored
@@ -148,7 +149,7 @@ def _carried_out(current: _Run) -> FinishedRun:
 def outcome_of(error: BaseException) -> RunOutcome:
     """Return the outcome that an exception stands for."""
     if isinstance(error, KeyboardInterrupt | asyncio.CancelledError):
-        return RunOutcome.of(ExitCode.INTERRUPTED, "interrupted")
+        return RunOutcome.of(ExitCode.INTERRUPTED, INTERRUPTED)
     if isinstance(error, RunnerError):
         return RunOutcome.of(error.exit_code, one_line(str(error)))
     if isinstance(error, OSError):
@@ -214,7 +215,7 @@ class _Books:
 def _take_back(new: NewRun) -> None:
     if os.getuid() == 0:
         with suppress(OSError):
-            ownership.give(new.log.root, 0)
+            ownership.give(new.log.root, 0, os.getgid())
 
 
 def _remove_log(new: NewRun) -> None:
@@ -227,7 +228,6 @@ def _write_first_files(current: _Run, books: _Books) -> None:
     new, request = current.new, current.request
     atomic_write(new.log.status, books.first_status.model_dump_json(indent=2))
     new.directory.write_record(books.record)
-    atomic_write(new.directory.spec, current.spec.model_dump_json(indent=2))
     for agent in request.config.config.agents:
         if agent.backend.cwd:
             store_in(request.cwd).new_workspace(Path(agent.backend.cwd).name)
@@ -241,7 +241,9 @@ def _answered(current: _Run, books: _Books) -> RunOutcome:
         aside.submit(_write_metadata, current)
         image = _ensured_image(current)
         _lend(new, user)
-        plan = _container_plan(current, image, user)
+        spec = current.spec.model_copy(update={"deadline": _deadline(current.spec)})
+        atomic_write(new.directory.spec, spec.model_dump_json(indent=2))
+        plan = _container_plan(current, spec, image, user)
         service = RunSocket(new, config.runner, routes, user.host_uid)
         try:
             return asyncio.run(
@@ -299,11 +301,11 @@ def _user(info: EngineInfo) -> ContainerUser:
 
 def _lend(new: NewRun, user: ContainerUser) -> None:
     if user.host_uid != os.getuid():
-        ownership.give(new.log.root, user.host_uid)
+        ownership.give(new.log.root, user.host_uid, user.host_uid)
 
 
-def _container_plan(current: _Run, image: str, user: ContainerUser) -> ContainerPlan:
-    new, spec = current.new, current.spec
+def _container_plan(current: _Run, spec: RunSpec, image: str, user: ContainerUser) -> ContainerPlan:
+    new = current.new
     settings = current.request.config.config.runner
     limit = spec.coordination.orchestrator_timeout_seconds
     container = RunContainer(
@@ -324,14 +326,27 @@ def _container_plan(current: _Run, image: str, user: ContainerUser) -> Container
         image=image,
         config=create_arguments(container),
         log=new.log,
-        deadline=spec.start_time + limit,
+        deadline=spec.deadline,
         time_limit_seconds=limit,
         memory_limit=settings.memory,
         keep=current.request.keep_container,
     )
 
 
+def _deadline(spec: RunSpec) -> float:
+    """Return when the orchestrator's time is over: it begins once image and models are there."""
+    return time.time() + spec.coordination.orchestrator_timeout_seconds
+
+
 def _write_metadata(current: _Run) -> None:
+    """Write execution_metadata.yaml beside the work; a failure is said and ends nothing."""
+    try:
+        atomic_write(current.new.log.metadata, _metadata(current))
+    except OSError as error:
+        current.observer.noticed(f"Warning: {current.new.log.metadata}: {error.strerror}")
+
+
+def _metadata(current: _Run) -> str:
     request = current.request
     info = current.ready.info
     execution = Execution(
@@ -344,5 +359,4 @@ def _write_metadata(current: _Run) -> None:
         engine=f"{info.name} {info.version}",
         models={agent.id: agent.model for agent in current.spec.agents},
     )
-    text = metadata_yaml(execution, dt.datetime.now().astimezone())
-    atomic_write(current.new.log.metadata, text)
+    return metadata_yaml(execution, dt.datetime.now().astimezone())

@@ -9,10 +9,10 @@ from contextlib import suppress
 from pathlib import Path
 
 
-def give(root: Path, uid: int) -> None:
-    """Make `uid` the owner of `root` and everything below it; files that vanish are passed over."""
-    os.chown(root, uid, -1, follow_symlinks=False)
+def give(root: Path, uid: int, gid: int) -> None:
+    """Make uid and gid own `root` and everything below it; files that vanish are passed over."""
+    os.chown(root, uid, gid, follow_symlinks=False)
     for _, directories, files, descriptor in os.fwalk(root, follow_symlinks=False):
         for name in (*directories, *files):
             with suppress(FileNotFoundError):
-                os.chown(name, uid, -1, dir_fd=descriptor, follow_symlinks=False)
+                os.chown(name, uid, gid, dir_fd=descriptor, follow_symlinks=False)

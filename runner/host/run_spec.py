@@ -93,6 +93,7 @@ def run_spec(
         log_dir=str(new.log.root),
         question=question,
         start_time=start_time,
+        deadline=start_time + config.orchestrator_timeout_seconds,
         image=image,
         agents=tuple(agent_spec(agent) for agent in config.agents),
         coordination=coordination_spec(config),

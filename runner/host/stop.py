@@ -23,7 +23,12 @@ def stop_run(run: RunDirectory, *, timeout_seconds: float) -> str:
         if record.state == "exited":
             return f"{run.run_id} has ended already."
         return f"{run.run_id} has no supervisor any more: massgen-runner clean removes the rest."
-    os.kill(record.supervisor_pid, signal.SIGTERM)
+    try:
+        os.kill(record.supervisor_pid, signal.SIGTERM)
+    except PermissionError as error:
+        raise ConfigurationError(
+            f"{run.run_id}: process {record.supervisor_pid} is another user's: stop it as that user"
+        ) from error
     give_up = time.monotonic() + timeout_seconds
     while run.has_supervisor():
         if time.monotonic() > give_up:

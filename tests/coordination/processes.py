@@ -116,15 +116,18 @@ class Running:
 def spec_in(directory: Path, members: tuple[AgentSpec, ...], **settings: Any) -> RunSpec:
     """Return a spec of a run whose log is below `directory`; settings go where they belong."""
     rules = {name: settings.pop(name) for name in list(settings) if name in _RULES}
+    coordination = CoordinationSpec(**rules)
+    now = time.time()
     fields = {
         "run_id": "20260101-000000-00000000",
         "root_run_id": "20260101-000000-00000000",
         "session_id": "log_20260101_000000_000000",
         "log_dir": str(directory / "log_20260101_000000_000000"),
         "question": "What is the capital of France?",
-        "start_time": time.time(),
+        "start_time": now,
+        "deadline": now + coordination.orchestrator_timeout_seconds,
         "agents": members,
-        "coordination": CoordinationSpec(**rules),
+        "coordination": coordination,
     }
     return RunSpec(**{**fields, **settings})
 

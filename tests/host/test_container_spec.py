@@ -53,12 +53,13 @@ def test_only_the_log_directory_is_mounted_writable() -> None:
     """Three mounts, in a form that takes any path; the engine's socket is not among them."""
     mounts = _arguments()["HostConfig"]["Mounts"]
 
-    assert [
-        (m["Source"], m["Target"], m["ReadOnly"]) for m in mounts if not m["ReadOnly"]
-    ] == [("/w/a: b/log", "/w/a: b/log", False)]
-    assert [
-        m["Target"] for m in mounts if m["ReadOnly"]
-    ] == ["/run/runner/spec.json", "/run/runner/socket"]
+    assert [(m["Source"], m["Target"], m["ReadOnly"]) for m in mounts if not m["ReadOnly"]] == [
+        ("/w/a: b/log", "/w/a: b/log", False)
+    ]
+    assert [m["Target"] for m in mounts if m["ReadOnly"]] == [
+        "/run/runner/spec.json",
+        "/run/runner/socket",
+    ]
 
 
 @pytest.mark.parametrize(
