@@ -50,7 +50,9 @@ class AgentErrorType(enum.StrEnum):
 class StatusPart(BaseModel):
     """Readers accept fields that a newer writer added."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", json_schema_serialization_defaults_required=True
+    )
 
 
 class AgentError(StatusPart):

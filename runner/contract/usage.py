@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegative
 class Usage(BaseModel):
     """Tokens and cost of one or many calls. `cached_tokens` are part of `input_tokens`."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, json_schema_serialization_defaults_required=True)
 
     calls: NonNegativeInt = 0
     input_tokens: NonNegativeInt = 0
