@@ -1,0 +1,1 @@
+"""Import paths of the automation guide; everything here comes from `runner`. Runs on: host."""

@@ -1,0 +1,1 @@
+"""Import path of the automation guide. Runs on: host."""
