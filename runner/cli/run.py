@@ -53,7 +53,7 @@ def _list_examples() -> int:
     from runner.config.examples import list_examples
 
     for name in list_examples():
-        click.echo(f"@examples/{name}")
+        click.echo(name)
     return 0
 
 

@@ -17,6 +17,6 @@ def _schema(name: str) -> object:
         from runner.contract.status import status_schema
 
         return status_schema()
-    from runner.config.models import RunConfig
+    from runner.config.describe import json_schema
 
-    return RunConfig.model_json_schema()
+    return json_schema()

@@ -17,7 +17,7 @@ def validate(path: str, strict: bool, as_json: bool) -> int:
     With `strict` warnings count as errors. With `as_json` the result is one JSON object on
     standard output, `{valid, errors, warnings}`; otherwise problems go to standard error.
     """
-    checked = check_config(path, cwd=Path.cwd())
+    checked = check_config(path, cwd=Path())
     valid = not checked.errors and not (strict and checked.warnings)
     if as_json:
         click.echo(json.dumps(_as_json(checked, valid=valid), indent=2))

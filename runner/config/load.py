@@ -19,6 +19,7 @@ from runner.config.tree import Document
 from runner.errors import ConfigurationError
 
 FLAGS = "command line"
+MAX_PROBLEMS = 100
 
 
 class LoadedConfig(NamedTuple):
@@ -49,7 +50,7 @@ def load_config(path_or_example: str, overrides: Sequence[str] = (), *, cwd: Pat
         document = parse_file(_locate(path_or_example, cwd), path_or_example)
         return _loaded(document, path_or_example, overrides)
     except ProblemsError as error:
-        raise ConfigurationError(*map(str, error.problems)) from None
+        raise ConfigurationError(*map(str, _most(error.problems))) from None
 
 
 def check_config(path_or_example: str, *, cwd: Path) -> Checked:
@@ -58,7 +59,7 @@ def check_config(path_or_example: str, *, cwd: Path) -> Checked:
         document = parse_file(_locate(path_or_example, cwd), path_or_example)
         return Checked((), _loaded(document, path_or_example, ()).warnings)
     except ProblemsError as error:
-        return Checked(tuple(error.problems), ())
+        return Checked(_most(error.problems), ())
 
 
 def config_from_flags(
@@ -85,7 +86,7 @@ def config_from_flags(
     try:
         return _loaded(Document({"agents": [agent]}, {}, {}), FLAGS, overrides)
     except ProblemsError as error:
-        raise ConfigurationError(*map(str, error.problems)) from None
+        raise ConfigurationError(*map(str, _most(error.problems))) from None
 
 
 def find_default_config(cwd: Path, environ: Mapping[str, str]) -> str:
@@ -106,6 +107,16 @@ def find_default_config(cwd: Path, environ: Mapping[str, str]) -> str:
         "or a single model with --model NAME"
     )
     raise ConfigurationError(str(Problem(FLAGS, None, "", what, remedy)))
+
+
+def _most(problems: Sequence[Problem]) -> tuple[Problem, ...]:
+    """Return the first problems, and how many more there are."""
+    shown = tuple(problems[:MAX_PROBLEMS])
+    more = len(problems) - len(shown)
+    if not more:
+        return shown
+    what = f"{more:,} more problems"
+    return (*shown, Problem(shown[0].file, None, "", what, "mend these first"))
 
 
 def _locate(path_or_example: str, cwd: Path) -> Path:
@@ -157,7 +168,11 @@ def _loaded(document: Document, shown: str, overrides: Sequence[str]) -> LoadedC
     config: RunConfig | None = None
     try:
         config = RunConfig.model_validate(data)
-        found += checks.timeout_findings(config)
+        found += (
+            f
+            for f in checks.timeout_findings(config)
+            if ("timeout_settings", f.path[-1]) not in changed  # an override has the last word
+        )
     except ValidationError as error:
         found += (f for f in findings(error, data, plain) if f.path not in hidden)
     found += _agents_findings(data, hidden)

@@ -36,9 +36,10 @@ _WORD = re.compile(rf"{_EDGE}(?:{'|'.join(_SHAPES)})")
 _BEARER = re.compile(
     r"(?<=\bbearer )(?=[A-Za-z0-9._~+/-]{0,200}\d)[A-Za-z0-9._~+/-]{16,}=*", re.IGNORECASE
 )
+# The body ends at the next five dashes, so that many beginnings are not each searched to the end.
 _PRIVATE_KEY = re.compile(
-    r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----(?:.*?-----END [A-Z ]{0,30}PRIVATE KEY-----)?",
-    re.DOTALL,
+    r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----"
+    r"(?:[^-]*(?:-(?!----)[^-]*)*-----END [A-Z ]{0,30}PRIVATE KEY-----)?"
 )
 _USERINFO = re.compile(r"(?<=://)[^/\s:@?#]{0,256}:[^/\s@?#]{1,256}(?=@)")
 _QUERY = re.compile(

@@ -259,6 +259,8 @@ def test_timeouts_twice(tmp_path: Path) -> None:
     config = load(tmp_path, text.replace("30", "60")).config
     assert config.orchestrator_timeout_seconds == 60
     assert config.agent_timeout_seconds == 5
+    config = load(tmp_path, text, "timeout_settings.orchestrator_timeout_seconds=9").config
+    assert config.orchestrator_timeout_seconds == 9
 
 
 def test_warnings(tmp_path: Path) -> None:

@@ -131,5 +131,6 @@ def test_long_text_is_scanned_quickly(tmp_path: Path) -> None:
     """A megabyte made to hold the patterns up is looked through all the same."""
     for piece in ("sk-", "bearer ", "eyJ.", "://a:", "?key=\n", "-----BEGIN ", "sk-a", "hf_"):
         assert not looks_secret(piece * (400_000 // len(piece)))
+    assert looks_secret("-----BEGIN A PRIVATE KEY-----" * 30_000)
     text = MINIMAL.replace("backend", "system_message: " + "sk-" * 150_000 + "\n    backend")
     assert problems(tmp_path, text) == []

@@ -66,6 +66,13 @@ def test_duplicate_keys(tmp_path: Path) -> None:
     ]
 
 
+def test_many_problems(tmp_path: Path) -> None:
+    """Of thousands of problems the first hundred are shown, and how many there are besides."""
+    found = problems(tmp_path, "a: 1\n" * 5_000)
+    assert len(found) == 101
+    assert found[-1] == "c.yaml: 4,899 more problems: mend these first"
+
+
 def test_alias_bomb(tmp_path: Path) -> None:
     """Aliases that expand to billions of values are refused at once."""
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
