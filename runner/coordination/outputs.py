@@ -14,11 +14,11 @@ _CUT = "\n[the output is cut here]\n"
 class OutputFile:
     """A growing text file: pieces are kept in memory until `flush`, so a token costs no write."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, max_bytes: int = MAX_OUTPUT_BYTES) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
         self._descriptor = os.open(path, flags, 0o644)
         self._pieces: list[str] = []
-        self._room = MAX_OUTPUT_BYTES
+        self._room = max_bytes
 
     def write(self, piece: str) -> None:
         """Take a piece of text; what agents wrote is made printable when it is flushed."""
@@ -26,14 +26,16 @@ class OutputFile:
 
     def flush(self) -> None:
         """Append everything taken since the last flush. Raises OSError."""
-        if not self._pieces or self._room <= 0:
-            self._pieces.clear()
+        pieces, self._pieces = self._pieces, []
+        if not pieces or self._room < 0:
             return
-        data = printable("".join(self._pieces)).encode("utf-8", "replace")
-        self._pieces.clear()
+        data = printable("".join(pieces)).encode("utf-8", "replace")
         if len(data) > self._room:
-            data = data[: self._room] + _CUT.encode()
-        self._room -= len(data)
+            # Half a character at the cut goes with it.
+            data = data[: self._room].decode("utf-8", "ignore").encode() + _CUT.encode()
+            self._room = -1
+        else:
+            self._room -= len(data)
         view = memoryview(data)
         while view:
             view = view[os.write(self._descriptor, view) :]
