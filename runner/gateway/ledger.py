@@ -51,6 +51,7 @@ class Ledger:
         self._descriptor = -1
         self._syncing: asyncio.Task[None] | None = None
         self._dirty = False
+        self._is_torn = False
         self._total = Usage()
         self._by_agent: dict[str, Usage] = {}
         self._by_model: dict[str, Usage] = {}
@@ -90,11 +91,15 @@ class Ledger:
         )
 
     def _append(self, line: bytes) -> None:
+        if self._is_torn:
+            line = b"\n" + line
         try:
-            os.write(self._descriptor, line)
+            self._is_torn = os.write(self._descriptor, line) < len(line)
         except OSError as error:
             logger.warning("%s: a model call could not be noted: %s", self._path, error.strerror)
             return
+        if self._is_torn:
+            logger.warning("%s: a model call was noted in part: no room", self._path)
         self._dirty = True
         if self._syncing is None or self._syncing.done():
             self._syncing = asyncio.create_task(self._sync())

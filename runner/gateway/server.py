@@ -224,7 +224,7 @@ class Gateway:
     ) -> None:
         if end == "cancelled" and meter.is_complete:
             end = "complete"  # a container need not wait for what comes after the last event
-        tokens = Tokens() if end == "refused" else meter.tokens()
+        tokens = meter.tokens() if progress.may_cost else Tokens()
         self._ledger.add(
             CallRecord(
                 run_id=self._run_id,

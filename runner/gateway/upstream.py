@@ -48,6 +48,8 @@ class CallProgress:
         self.attempts = 0
         self.status: int | None = None
         self.request_id: str | None = None
+        self.may_cost = False
+        """The provider has, or may have, been at work on the last attempt."""
 
 
 class _TransientError(Exception):
@@ -125,6 +127,7 @@ class Upstream:
     async def _attempt(
         self, route: Route, body: bytes, *, stream: bool, progress: CallProgress
     ) -> tuple[aiohttp.ClientResponse, bytes]:
+        progress.may_cost = True
         try:
             response = await self._post(route, body, stream=stream)
             try:
@@ -134,7 +137,11 @@ class Upstream:
             except BaseException:
                 response.close()
                 raise
+        except (_TransientError, Refusal):
+            progress.may_cost = False
+            raise
         except (aiohttp.ClientError, OSError) as error:  # a TimeoutError is an OSError
+            progress.may_cost = isinstance(error, aiohttp.SocketTimeoutError)
             raise self._failed(route, error, progress.attempts) from error
 
     async def _accept(
@@ -304,5 +311,17 @@ def _tls() -> ssl.SSLContext | bool:
 
     OpenSSL reads SSL_CERT_FILE by itself; the other one is what Python programs were taught.
     """
-    bundle = os.environ.get("SSL_CERT_FILE") or os.environ.get("REQUESTS_CA_BUNDLE")
-    return ssl.create_default_context(cafile=bundle) if bundle else True
+    for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"):
+        if bundle := os.environ.get(name):
+            return _trusting(bundle, name)
+    return True
+
+
+def _trusting(bundle: str, name: str) -> ssl.SSLContext:
+    try:
+        if os.path.isdir(bundle):
+            return ssl.create_default_context(capath=bundle)
+        return ssl.create_default_context(cafile=bundle)
+    except OSError as error:  # an SSLError is an OSError
+        message = f"{name} names {bundle}, which holds no certificates: correct it, or unset it"
+        raise Refusal(502, one_line(message, 400), type=AgentErrorType.PROVIDER) from error

@@ -93,3 +93,21 @@ def test_credentials_in_netrc_are_left_alone(
         assert run(scenario(provider)).status == 200
         [seen] = provider.requests
     assert seen.header("Authorization") == f"Bearer {KEY}"
+
+
+@pytest.mark.parametrize("name", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])
+def test_a_ca_bundle_that_is_none_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """A variable that names a missing file, or one without certificates, is named itself."""
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    bundle = tmp_path / "bundle.pem"
+    monkeypatch.setenv(name, str(bundle))
+
+    async def scenario() -> Answer:
+        async with served(tmp_path, route_to("https://llm.invalid/v1")) as it:
+            return await it.container.ask()
+
+    assert f"{name} names {bundle}" in run(scenario()).error.message
+    bundle.write_text("no certificate")
+    assert f"{name} names {bundle}" in run(scenario()).error.message

@@ -12,8 +12,18 @@ import pytest
 
 from runner.contract.spec import Dialect
 from runner.contract.status import AgentErrorType
-from runner.gateway.upstream import RetryPolicy
-from tests.gateway.serving import KEY, MODEL, QUICK, Answer, Served, route_to, run, served
+from runner.gateway.upstream import CallProgress, RetryPolicy, Upstream
+from tests.gateway.serving import (
+    KEY,
+    MODEL,
+    QUICK,
+    Answer,
+    Served,
+    request_body,
+    route_to,
+    run,
+    served,
+)
 from tests.support.provider import (
     CloseAfter,
     Garbage,
@@ -201,8 +211,10 @@ def test_an_unknown_host_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_silent_provider_is_given_up_and_not_asked_again(tmp_path: Path, stream: bool) -> None:
     """A provider that accepts and says nothing is cut: it may be at work, and would be paid."""
-    answer, asked, _ = ask(tmp_path, Silence(), stall_timeout_seconds=0.2, stream=stream)
+    answer, asked, [record] = ask(tmp_path, Silence(), stall_timeout_seconds=0.2, stream=stream)
     assert (answer.status, asked) == (504, 1)
+    assert record["estimated"]
+    assert record["input_tokens"]
     assert "sent no byte for 0.2 s" in answer.error.message
 
 
@@ -346,3 +358,28 @@ def test_closing_the_gateway_ends_what_is_under_way(tmp_path: Path) -> None:
 
     with _deaf_port() as url:
         run(scenario(url))
+
+
+def test_a_wait_between_two_attempts_costs_nothing(tmp_path: Path) -> None:
+    """While a call waits to be asked again no provider is at work on it."""
+
+    async def scenario(provider: Provider) -> None:
+        progress = CallProgress()
+
+        async def call() -> None:
+            body, route = request_body(), route_to(provider.url)
+            async with (
+                Upstream(retry=PATIENT, stall_timeout_seconds=30.0, redact=str) as upstream,
+                upstream.call(route, body, stream=True, progress=progress),
+            ):
+                pytest.fail("the provider refuses for ever")
+
+        task = asyncio.create_task(call())
+        while progress.status is None or progress.may_cost:
+            await asyncio.sleep(0.01)  # the limit is run()'s
+        assert (progress.status, progress.attempts) == (429, 1)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    with Provider(Script.always(forever(429))) as provider:
+        run(scenario(provider))
