@@ -44,7 +44,7 @@ def ls(*, as_json: bool) -> None:
     """
     from runner.host.base_image import IMAGE_LABEL
     from runner.host.engine import connect
-    from runner.host.images import image_tag, list_images
+    from runner.host.images import image_tag, list_images, own_name
 
     current = image_tag(os.environ)
     with connect(os.environ) as engine:
@@ -52,11 +52,11 @@ def ls(*, as_json: bool) -> None:
     rows = [
         {
             "id": found.id,
-            "tags": list(found.tags),
+            "tags": [own_name(tag) for tag in found.tags],
             "kind": found.labels[IMAGE_LABEL],
             "size_bytes": found.size_bytes,
             "created": found.created,
-            "current": current in found.tags,
+            "current": current in map(own_name, found.tags),
         }
         for found in images
     ]
@@ -65,7 +65,7 @@ def ls(*, as_json: bool) -> None:
         return
     for found, row in zip(images, rows, strict=True):
         mark = "*" if row["current"] else " "
-        name = ", ".join(found.tags) or found.id.removeprefix("sha256:")[:12]
+        name = ", ".join(map(own_name, found.tags)) or found.id.removeprefix("sha256:")[:12]
         click.echo(f"{mark} {row['kind']:<6} {found.size_bytes / 1e6:6.0f} MB  {name}")
 
 

@@ -5,10 +5,11 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -84,7 +85,7 @@ def probe_target(engine: Engine, reference: str) -> Target:
         code = engine.wait(container)
         output = engine.logs(container)
     except ExecutionError as error:
-        raise EngineError(f"base image {reference} has no python3: {error}") from error
+        raise EngineError(f"base image {reference} cannot start python3: {error}") from error
     finally:
         engine.remove(container)
     if code != 0:
@@ -222,7 +223,9 @@ def _run(command: list[str], what: str, progress: Callable[[str], None]) -> None
                     progress(text.removeprefix("I: "))
             code = process.wait(_COMMAND_TIMEOUT_SECONDS)
         except BaseException:
-            process.terminate()
+            # The shell would wait for the program it runs, so that one is ended too.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
             raise
     if code != 0:
         raise EngineError(

@@ -4,6 +4,7 @@ Importing this module is cheap; docker itself (a tenth of a second) is imported 
 may be called in a thread. All methods block and may be called from several threads at once.
 """
 
+import math
 import os
 import re
 import time
@@ -145,11 +146,11 @@ class Engine:
     def kill(self, container_id: str, signal: str = "SIGKILL") -> None:
         """Send `signal`, after unpausing a paused container; not running or missing is fine."""
         state = self.inspect(container_id)
-        if state is None:
-            return
-        if state.paused:
-            self._unless_done(self._client.unpause, container_id)
-        self._unless_done(self._client.kill, container_id, signal)
+        if state is not None and state.paused:
+            self._unless_done("unpause", container_id, self._client.unpause)
+            state = self.inspect(container_id)
+        if state is not None and state.running:
+            self._unless_done("kill", container_id, self._client.kill, signal)
 
     def remove(self, container_id: str) -> None:
         """Kill and remove a container with its anonymous volumes; missing is fine.
@@ -247,9 +248,14 @@ class Engine:
 
         `changes` are Dockerfile lines such as `ENV …` and `LABEL …`.
         """
-        repository, version = split_tag(tag)
         with self._asking(f"import image {tag}"):
-            self._client.import_image_from_file(archive, repository, version, list(changes))
+            answer = self._client.import_image_from_file(archive, changes=list(changes))
+        # Podman ignores the tag of an import, so the image is named by its id afterwards.
+        found = re.findall(r'"status":\s*"(sha256:[0-9a-f]{64})"', str(answer))
+        if not found:
+            said = one_line(str(answer))[:_ERROR_LENGTH]
+            raise EngineError(f"image {tag} cannot be imported: {said}")
+        self.tag(found[-1], tag)
         return self._made_image(tag)
 
     def pull(
@@ -291,17 +297,19 @@ class Engine:
             raise EngineError(f"image {tag} is missing although the engine said that it was made")
         return made
 
-    def _unless_done(self, action: Callable[..., object], container_id: str, *rest: str) -> None:
-        """Carry out an action; a state in which there is nothing left to do is fine."""
-        from docker import errors
-
-        with self._asking(f"signal container {container_id[:12]}"):
-            try:
+    def _unless_done(
+        self, what: str, container_id: str, action: Callable[..., object], *rest: str
+    ) -> None:
+        """Carry out an action; that the container ended or was woken meanwhile is fine."""
+        try:
+            with self._asking(f"{what} container {container_id[:12]}"):
                 action(container_id, *rest)
-            except errors.APIError as error:
-                # 409: not running or not paused; old engines say it with a 500.
-                if error.status_code not in {404, 409} and " is not " not in _said(error):
-                    raise
+        except EngineGoneError:
+            raise
+        except ExecutionError:
+            state = self.inspect(container_id)
+            if state is not None and (state.paused or (state.running and what == "kill")):
+                raise
 
     @contextmanager
     def _asking(self, what: str) -> Iterator[None]:
@@ -364,7 +372,7 @@ def _open(address: EngineAddress, environ: Mapping[str, str], timeout: float) ->
 
     def open_client(seconds: float) -> "APIClient":
         connection = _connection(address, environ)
-        return docker.APIClient(version="auto", timeout=int(seconds), **connection)
+        return docker.APIClient(version="auto", timeout=math.ceil(seconds), **connection)
 
     try:
         client = open_client(timeout)

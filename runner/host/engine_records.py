@@ -26,6 +26,7 @@ class ContainerState(NamedTuple):
     running: bool
     paused: bool
     oom_killed: bool
+    """False says nothing with Podman on cgroup v1, which does not notice."""
     exit_code: int | None
     """None while it is running or was never started."""
     error: str

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import pwd
+import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
@@ -34,6 +35,7 @@ from runner.host.wheels import fetch_wheels
 RUN_REPOSITORY = "massgen-runner/run"
 OUR_REPOSITORIES = (f"{RUN_REPOSITORY}:", f"{BASE_REPOSITORY}:")
 _TAG_DIGITS = 16
+_STEP = re.compile(r"(\[\d+/\d+\] )?step \d+/\d+", re.IGNORECASE)  # Podman counts stages, too
 _LOCK_TIMEOUT_SECONDS = 1800.0
 _LOCK_POLL_SECONDS = 0.2
 _CONTEXT_IN_MEMORY_BYTES = 32 * 1024 * 1024
@@ -141,9 +143,16 @@ def outdated(images: Sequence[ImageSummary], current: Set[str]) -> list[str]:
     stages = [image for image in images if image.labels[IMAGE_LABEL] == "build"]
     names: list[str] = []
     for image in images:
-        if image not in stages[:1] and not current & {_without_host(tag) for tag in image.tags}:
+        if image not in stages[:1] and not current & {own_name(tag) for tag in image.tags}:
             names += [tag for tag in image.tags if _is_our_name(tag)] or [image.id]
     return names
+
+
+def own_name(tag: str) -> str:
+    """Return a name without the host that Podman puts in front of what was built here."""
+    for host in ("localhost/", "docker.io/"):
+        tag = tag.removeprefix(host)
+    return tag
 
 
 def cache_directory(environ: Mapping[str, str]) -> Path:
@@ -220,16 +229,12 @@ def _is_ours(image: ImageSummary) -> bool:
 
 
 def _is_our_name(tag: str) -> bool:
-    return _without_host(tag).startswith(OUR_REPOSITORIES)
-
-
-def _without_host(tag: str) -> str:
-    return tag.removeprefix("localhost/")  # Podman's name for what was built here
+    return own_name(tag).startswith(OUR_REPOSITORIES)
 
 
 def _steps_only(progress: Callable[[str], None]) -> Callable[[str], None]:
     def report(line: str) -> None:
-        if line.lower().startswith("step "):  # Podman writes STEP
+        if _STEP.match(line):
             progress(one_line(line, 100))
 
     return report

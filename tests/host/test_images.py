@@ -17,7 +17,7 @@ from runner.errors import EngineError
 from runner.host.base_image import BASE_VARIABLE, debian_base_tag, ensure_base
 from runner.host.engine import Engine, ImageSummary, connect
 from runner.host.image_context import BASE_RECIPE, DOCKERFILE, ImageSource, installed_source
-from runner.host.images import ensure_image, image_tag, list_images, outdated
+from runner.host.images import ensure_image, image_tag, list_images, outdated, own_name
 from tests.host.containers import Containers
 from tests.host.image_source import copied_source
 
@@ -85,7 +85,7 @@ def test_concurrent_first_runs_build_once(image: str, edited: ImageSource) -> No
 
 def test_the_image_is_small_and_not_roots(engine: Engine, image: str) -> None:
     """The image stays under 350 MB, has a user other than root, and our labels."""
-    (found,) = [item for item in list_images(engine) if image in item.tags]
+    (found,) = [item for item in list_images(engine) if image in map(own_name, item.tags)]
     assert found.size_bytes < 350e6
     assert found.labels["dev.runner.image"] == "run"
     assert found.labels["org.opencontainers.image.licenses"] == "Apache-2.0"
@@ -103,7 +103,7 @@ def test_nothing_of_the_host_is_in_the_image(engine: Engine, image: str) -> None
     names = {item.partition("=")[0] for item in details["Config"]["Env"]}
     assert {"LANG", "HOME"} <= names
     assert not [name for name in names if "proxy" in name.lower() or "key" in name.lower()]
-    allowed = ("dev.runner.image", "org.opencontainers.image.")
+    allowed = ("dev.runner.image", "org.opencontainers.image.", "io.buildah.version")
     assert all(name.startswith(allowed) for name in details["Config"]["Labels"])
 
 
@@ -121,12 +121,12 @@ def test_the_image_works_hardened(containers: Containers) -> None:
 
 def test_the_image_has_the_containers_side_only(containers: Containers) -> None:
     """Host modules, pip and build leftovers are not in the image."""
-    find = "ls /opt/runner/src/runner; ls -d /build; find /opt/runner -name 'pip' -o -name 'pip-*'"
-    _, output = containers.run("sh", "-c", find)
+    search = "find /opt/runner -name pip -o -name 'pip-*'"
+    look = f"ls /opt/runner/src/runner; test -e /build || echo /none; {search}"
+    _, output = containers.run("sh", "-c", look)
     names = {line for line in output.splitlines() if "/" not in line}
     assert {"__init__.py", "__pycache__", "contract", "coordination", "errors.py"} == names
-    assert "No such file" in output
-    assert "/opt/runner" not in output
+    assert [line for line in output.splitlines() if "/" in line] == ["/none"]
 
 
 def test_all_bytecode_is_in_the_image(containers: Containers) -> None:
@@ -175,7 +175,7 @@ def test_a_base_without_python_is_refused(engine: Engine, image: str, tmp_path: 
     name = f"runner-test/empty:{secrets.token_hex(4)}"
     engine.import_image(str(archive), name)
     try:
-        with pytest.raises(EngineError, match=f"{name} has no python3"):
+        with pytest.raises(EngineError, match=f"{name} cannot start python3"):
             ensure_base(engine, installed_source(), name, print)
     finally:
         engine.remove_image(name)
