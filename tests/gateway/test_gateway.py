@@ -15,7 +15,7 @@ from runner.contract.spec import Dialect
 from runner.contract.usage import RunUsage
 from runner.gateway.server import Gateway
 from tests.gateway.serving import KEY, MODEL, RUN_ID, request_body, route_to, run, served
-from tests.support.provider import Hold, Provider, Script, Silence, Text, Tokens
+from tests.support.provider import Hold, Provider, Rule, Script, Silence, Text, Tokens
 
 
 @pytest.mark.parametrize("dialect", ["chat", "messages"])
@@ -183,26 +183,31 @@ def test_two_hundred_streams_at_once(tmp_path: Path) -> None:
 
 
 def test_a_slow_container_slows_the_provider_down(tmp_path: Path) -> None:
-    """The gateway does not buffer what the container does not read."""
+    """The gateway does not keep what the container does not read, and does not call it a stall."""
 
     async def scenario(provider: Provider) -> None:
-        async with served(tmp_path, route_to(provider.url)) as it:
+        route = route_to(provider.url)
+        async with served(tmp_path, route, stall_timeout_seconds=0.5) as it:
             reader, writer = await asyncio.open_unix_connection(str(it.socket), limit=1024)
             body = request_body()
             writer.write(
                 b"POST /agents/agent_a/v1/chat/completions HTTP/1.1\r\nHost: gateway\r\n"
-                b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+                b"Connection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
             )
-            await asyncio.to_thread(provider.log.wait_for_requests, 1)
             assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
-            await asyncio.sleep(0)
-            assert not provider.log.ends  # 8 MB do not fit into the buffers on the way
-            while await reader.read(65536):
-                if provider.log.ends:
-                    break
+            deadline = asyncio.get_running_loop().time() + 1.0  # twice what a stall takes
+            while asyncio.get_running_loop().time() < deadline:
+                messages = [{"role": "user", "content": "small"}]
+                assert (await it.container.ask(messages=messages)).status == 200
+            assert 1 not in provider.log.ends
+            rest = await reader.read(-1)
             writer.close()
+        assert rest.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
 
-    with Provider(Script.always(Text("x" * 8_000_000, tokens_per_chunk=4096))) as provider:
+    # Far more than the sockets on the way hold.
+    large = Text("x" * 20_000_000, tokens_per_chunk=4096)
+    script = Script((Rule((Text("little"),), contains="small"), Rule((large,))))
+    with Provider(script) as provider:
         run(scenario(provider))
 
 
