@@ -57,7 +57,9 @@ class Orchestrator:
         """Return how the run ended. Raises SupervisorGoneError, DiskFullError, ExecutionError."""
         limit = self._spec.coordination.orchestrator_timeout_seconds
         remaining = self._spec.deadline - self._clock()
-        timeout = asyncio.timeout(max(0.0, remaining))
+        if remaining <= 0:
+            return self._time_out(limit)
+        timeout = asyncio.timeout(remaining)
         try:
             async with timeout:
                 outcome = await self._coordinate_and_present()

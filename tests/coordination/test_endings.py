@@ -80,14 +80,15 @@ def test_the_orchestrator_timeout_keeps_the_best_answer_so_far(models: Provider,
     assert (ended.layout.root / best["path"]).read_text() == "It is Paris."
 
 
-def test_the_orchestrator_timeout_counts_from_the_start_of_the_command(
+def test_a_deadline_that_has_passed_ends_the_run_before_any_model_is_asked(
     models: Provider, run: Run
 ) -> None:
-    """Time that passed before the container started is not given again."""
-    ended = run(agents("a", "b"), start_time=1.0, orchestrator_timeout_seconds=60.0)
+    """The host's clock counts: what was used up before the container is not given again."""
+    ended = run(agents("a", "b"), deadline=1.0)
 
     assert ended.exit_code == 3
     assert models.requests == ()
+    assert {agent.status for agent in ended.status.agents.values()} == {AgentStatus.TIMEOUT}
 
 
 def test_a_timeout_without_any_answer_says_so(models: Provider, run: Run) -> None:
@@ -321,3 +322,18 @@ def test_a_full_disk_ends_the_run_with_that_reason(
     assert process.returncode == 2
     assert stderr.decode().startswith("disk full: ")
     assert len(stderr.splitlines()) == 1
+
+
+def test_a_killed_run_leaves_files_that_parse(models: Provider, start: Start) -> None:
+    """kill -9 at any instant leaves the last whole version of each file."""
+    models.play(Script(rules=(PARIS, Rule((Silence(),), step="vote"))))
+    run = start(agents("a", "b"))
+    run.wait_until(lambda status: bool(status.results.votes))
+
+    run.interrupt(signal.SIGKILL)
+
+    ended = run.end()
+    assert ended.exit_code == -signal.SIGKILL
+    assert ended.status.meta.outcome is None
+    for path in (ended.layout.events, ended.layout.votes, ended.layout.snapshot_mappings):
+        json.loads(path.read_text())
