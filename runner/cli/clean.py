@@ -2,8 +2,10 @@
 
 import click
 
+from runner.cli.examples import examples
 
-@click.command(epilog="Examples:\n  massgen-runner clean --dry-run\n  massgen-runner clean --json")
+
+@click.command(epilog=examples("massgen-runner clean --dry-run", "massgen-runner clean --json"))
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON list on stdout.")
 def clean(dry_run: bool, as_json: bool) -> None:

@@ -2,14 +2,15 @@
 
 import click
 
+from runner.cli.examples import examples
+
 
 @click.command(
-    epilog="""\b
-Examples:
-  eval "$(massgen-runner completion bash)"
-  massgen-runner completion zsh > ~/.zfunc/_massgen
-  massgen-runner completion fish > ~/.config/fish/completions/massgen.fish
-"""
+    epilog=examples(
+        'eval "$(massgen-runner completion bash)"',
+        'eval "$(massgen-runner completion zsh)"',
+        "massgen-runner completion fish > ~/.config/fish/completions/massgen.fish",
+    )
 )
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:

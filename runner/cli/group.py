@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 import click
 
+from runner.cli.examples import examples
 from runner.cli.version import version_option
 
 _COMMANDS: Mapping[str, str] = MappingProxyType(
@@ -47,13 +48,12 @@ class LazyGroup(click.Group):
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="""\b
-Examples:
-  massgen-runner run --automation --config team.yaml "question"
-  massgen-runner ps
-  massgen-runner status -f
-  massgen-runner stop
-""",
+    epilog=examples(
+        'massgen-runner run --automation --config team.yaml "question"',
+        "massgen-runner ps",
+        "massgen-runner status -f",
+        "massgen-runner stop",
+    ),
 )
 @version_option
 def massgen_runner() -> None:

@@ -4,8 +4,10 @@ from typing import Any
 
 import click
 
+from runner.cli.examples import examples
 
-@click.command(epilog="Examples:\n  massgen-runner ps\n  massgen-runner ps --all --json")
+
+@click.command(epilog=examples("massgen-runner ps", "massgen-runner ps --all --json"))
 @click.option("-a", "--all", "everything", is_flag=True, help="Ended runs too.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON list on stdout.")
 def ps(everything: bool, as_json: bool) -> None:

@@ -2,8 +2,10 @@
 
 import click
 
+from runner.cli.examples import examples
 
-@click.command(epilog="Example:\n  massgen-runner schema status > status.schema.json")
+
+@click.command(epilog=examples("massgen-runner schema status > status.schema.json"))
 @click.argument("name", type=click.Choice(["status", "config"]))
 def schema(name: str) -> None:
     """Print the JSON schema of status.json, or of the configuration."""

@@ -4,15 +4,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from runner.cli.examples import examples
+
 if TYPE_CHECKING:
     from runner.contract.log_layout import LogLayout
     from runner.contract.status import Status
     from runner.host.run_store import RunDirectory
 
 
-@click.command(
-    epilog="Examples:\n  massgen-runner status\n  massgen-runner status -f 20261103-143022"
-)
+@click.command(epilog=examples("massgen-runner status", "massgen-runner status -f 20261103-143022"))
 @click.argument("run", required=False)
 @click.option("-f", "--follow", is_flag=True, help="Go on until the run has ended.")
 @click.option(
@@ -77,14 +77,18 @@ async def _follow(run: "RunDirectory", log: "LogLayout", *, as_json: bool) -> in
 
 def _show(status: "Status", *, as_json: bool) -> None:
     if as_json:
-        click.echo(status.model_dump_json())
+        import json
+
+        # ASCII: what agents wrote cannot steer the terminal either
+        click.echo(json.dumps(status.model_dump(mode="json")))
         return
     from runner.contract.text import one_line
-    from runner.report.display import agent_words, totals
+    from runner.report.words import agent_words, totals
 
-    click.echo(f"{status.meta.run_id}  {totals(status, status.meta.elapsed_seconds)}")
+    click.echo(f"{one_line(status.meta.run_id)}  {totals(status, status.meta.elapsed_seconds)}")
     for name, agent in status.agents.items():
         click.echo(f"  {one_line(name)}: {agent_words(agent)}")
     if status.meta.outcome is not None:
         outcome = status.meta.outcome
-        click.echo(f"  {outcome.name} ({outcome.exit_code.value}): {one_line(outcome.reason)}")
+        kind = outcome.exit_code.name.lower()
+        click.echo(f"  {kind} ({outcome.exit_code.value}): {one_line(outcome.reason)}")

@@ -2,8 +2,10 @@
 
 import click
 
+from runner.cli.examples import examples
 
-@click.command(epilog="Example:\n  massgen-runner validate team.yaml --strict")
+
+@click.command(epilog=examples("massgen-runner validate team.yaml --strict"))
 @click.argument("file")
 @click.option("--strict", is_flag=True, help="Warnings are errors.")
 @click.option("--json", "as_json", is_flag=True, help="The result as JSON on stdout.")

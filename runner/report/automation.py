@@ -1,6 +1,5 @@
 """Automation mode: `KEY: value` lines on stdout and nothing else. Runs on: host."""
 
-import os
 import sys
 from typing import TextIO
 
@@ -9,35 +8,9 @@ from runner.contract.outcome import ExitCode
 from runner.contract.status import ANSWER_PREVIEW_CHARS, Status
 from runner.contract.text import one_line
 from runner.host.observer import FinishedRun
+from runner.report.streams import ForgivingStream, in_utf8
 
 IN_PROGRESS = "[Coordination in progress - monitor status.json for real-time updates]"
-
-
-class Lines:
-    """A stream that people and scripts may close at any time: a lost reader ends no run."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream: TextIO | None = stream
-
-    def write(self, *lines: str) -> None:
-        """Write and flush whole lines; after the first failure nothing is written any more."""
-        if self._stream is None:
-            return
-        try:
-            self._stream.write("".join(f"{line}\n" for line in lines))
-            self._stream.flush()
-        except (OSError, ValueError):
-            self._give_up(self._stream)
-
-    def _give_up(self, stream: TextIO) -> None:
-        """Send what the interpreter still has buffered to nowhere, so that its exit is silent."""
-        self._stream = None
-        try:
-            null = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(null, stream.fileno())
-            os.close(null)
-        except (OSError, ValueError):
-            return
 
 
 class AutomationLines:
@@ -46,11 +19,11 @@ class AutomationLines:
     wants_progress = False
 
     def __init__(self, stdout: TextIO | None = None, stderr: TextIO | None = None) -> None:
-        self._out = Lines(stdout or sys.stdout)
-        self._err = Lines(stderr or sys.stderr)
+        self._out = ForgivingStream(in_utf8(stdout or sys.stdout))
+        self._err = ForgivingStream(stderr or sys.stderr)
 
     def announced(self, run_id: str, log: LogLayout, question: str) -> None:  # noqa: ARG002
-        self._out.write(
+        self._out.lines(
             f"LOG_DIR: {log.root}",
             f"STATUS: {log.status}",
             f"QUESTION: {one_line(question)}",
@@ -58,7 +31,7 @@ class AutomationLines:
         )
 
     def noticed(self, message: str) -> None:
-        self._err.write(one_line(message))
+        self._err.lines(one_line(message))
 
     def progressed(self, status: Status) -> None:
         """Scripts read status.json themselves."""
@@ -66,14 +39,14 @@ class AutomationLines:
     def ended(self, run: FinishedRun) -> None:
         duration = f"{run.duration_seconds:.1f}s"
         if run.outcome.exit_code is not ExitCode.SUCCESS:
-            self._out.write("", failure_line(run), f"DURATION: {duration}")
-            self._err.write(f"Error: {one_line(run.outcome.reason)}")
+            self._out.lines("", failure_line(run), f"DURATION: {duration}")
+            self._err.lines(f"Error: {one_line(run.outcome.reason)}")
             return
         preview = run.status.results.final_answer_preview or ""
-        self._out.write(
+        self._out.lines(
             "",
-            f"WINNER: {run.status.results.winner}",
-            f"ANSWER_FILE: {run.answer_file}",
+            f"WINNER: {one_line(str(run.status.results.winner))}",
+            f"ANSWER_FILE: {one_line(str(run.answer_file))}",
             f"DURATION: {duration}",
             f"ANSWER_PREVIEW: {one_line(preview, ANSWER_PREVIEW_CHARS)}",
             "",
@@ -82,5 +55,5 @@ class AutomationLines:
 
 
 def failure_line(run: FinishedRun) -> str:
-    """Return `ERROR: <kind>: <reason>` in one line."""
-    return f"ERROR: {run.outcome.name}: {one_line(run.outcome.reason)}"
+    """Return `ERROR: <kind>: <reason>` in one line; the kind is the exit code's own name."""
+    return f"ERROR: {run.outcome.exit_code.name.lower()}: {one_line(run.outcome.reason)}"
