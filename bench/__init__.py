@@ -1,0 +1,1 @@
+"""Measures the runner, and MassGen beside it. Runs on: host."""
