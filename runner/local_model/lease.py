@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from runner.contract.text import one_line
+from runner.detached import Detached
 from runner.errors import ConfigurationError
 from runner.local_model.locks import is_locked, locked
 from runner.local_model.manifest import load_manifest
@@ -73,7 +74,7 @@ def local_model(
     Raises ConfigurationError that says what is missing and the remedy. What `report` raises ends
     the preparation.
     """
-    _require_engine()
+    require_llama()
     idle_seconds = idle_seconds_of(environment)
     manifest = load_manifest()
     weights = ensure_weights(manifest, models_directory(environment), report, environment)
@@ -137,13 +138,14 @@ def stop_server(environment: Mapping[str, str] = os.environ) -> bool:
         return True
 
 
-def is_engine_installed() -> bool:
+def is_llama_installed() -> bool:
     """Tell whether the extra `local` is installed."""
     return importlib.util.find_spec("xllamacpp") is not None
 
 
-def _require_engine() -> None:
-    if not is_engine_installed():
+def require_llama() -> None:
+    """Raise ConfigurationError with the remedy where the extra `local` is not installed."""
+    if not is_llama_installed():
         raise ConfigurationError(
             "local model: llama.cpp is not installed: pip install 'massgen-runner[local]'"
         )
@@ -204,32 +206,19 @@ def _start(files: ServerFiles, start: ServerStart, report: Report) -> None:
         "--idle-seconds", str(start.idle_seconds),
     ]  # fmt: skip
     kept = {k: v for k, v in start.environment.items() if k.startswith(SERVER_VARIABLES)}
-    log_flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-    pid = os.posix_spawn(
-        start.python,
-        command,
-        kept,
-        file_actions=[
-            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, str(files.log), log_flags, 0o600),
-            (os.POSIX_SPAWN_DUP2, 1, 2),
-        ],
-        setsid=True,
-    )
+    process = Detached.start(command, files.log, kept)
     try:
-        _wait_until_ready(pid, files, report)
+        _wait_until_ready(process, files, report)
     except BaseException:
-        with suppress(ProcessLookupError, ChildProcessError):
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
+        process.end()
         raise
 
 
-def _wait_until_ready(pid: int, files: ServerFiles, report: Report) -> None:
+def _wait_until_ready(process: Detached, files: ServerFiles, report: Report) -> None:
     deadline = time.monotonic() + LOAD_SECONDS
     while not _is_healthy(files.socket):
         report(Progress("load", "loading the local model"))
-        if (exit_code := _exit_code(pid)) is not None and living_server(files) is None:
+        if (exit_code := process.poll()) is not None and living_server(files) is None:
             raise ConfigurationError(
                 f"local model: its server ended with {exit_code}: {_last_line(files.log)}: "
                 f"see {files.log}; a machine with 3 GB of free memory is needed"
@@ -240,15 +229,6 @@ def _wait_until_ready(pid: int, files: ServerFiles, report: Report) -> None:
                 f"see {files.log}"
             )
         time.sleep(POLL_SECONDS)
-
-
-def _exit_code(pid: int) -> int | None:
-    """Return a child's exit code (a signal's as its negative), None while it lives."""
-    try:
-        ended, status = os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        return 0  # collected in an earlier round
-    return os.waitstatus_to_exitcode(status) if ended else None
 
 
 def _end(files: ServerFiles) -> None:

@@ -279,9 +279,11 @@ def _bytes_at(path: Path) -> int:
 def _bytes_below(parts: Path) -> int:
     """Return how far the parts are: finished files, and the largest file of each download."""
     total = 0
-    for entry in parts.glob("*"):
-        if entry.is_dir():
-            total += max((_bytes_at(p) for p in entry.rglob("*") if p.is_file()), default=0)
+    # os.walk takes directories that vanish meanwhile for empty ones; pip's come and go.
+    for directory, _, names in os.walk(parts):
+        sizes = [_bytes_at(Path(directory, name)) for name in names]
+        if Path(directory) == parts:
+            total += sum(sizes)
         else:
-            total += _bytes_at(entry)
+            total += max(sizes, default=0)
     return total
