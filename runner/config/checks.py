@@ -146,7 +146,7 @@ def _backend_warnings(backend: BackendConfig, path: KeyPath) -> Iterator[Finding
             what = f"only {kept} is sent; the chat API has no {shown(lost[0])}"
             yield Finding((*path, group), what)
     url = urlsplit(base_url_for(backend.provider, backend.base_url) or "")
-    if url.scheme == "http" and not _is_near(url) and _has_key(backend):
+    if url.scheme == "http" and not is_near(url) and _has_key(backend):
         what = "the key travels unencrypted to another machine"
         yield Finding((*path, "base_url"), what, "use https://")
 
@@ -155,7 +155,8 @@ def _has_key(backend: BackendConfig) -> bool:
     return bool(backend.key_variable or key_variables_for(backend.provider, backend.base_url))
 
 
-def _is_near(url: SplitResult) -> bool:
+def is_near(url: SplitResult) -> bool:
+    """Tell whether an address is this machine, or one of a private network, by its look."""
     host = url.hostname or ""
     if host == "localhost" or host.endswith(".localhost") or "." not in host:
         return True

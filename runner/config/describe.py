@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from runner.config import models
-from runner.config.fields import branches, model_in, range_of
+from runner.config.fields import branches, is_named, model_in, range_of
 from runner.config.models import NOT_YET, RunConfig, Sampling
 from runner.config.providers import PROVIDERS
 
@@ -26,7 +26,7 @@ class Key(NamedTuple):
     """One key that a configuration can have."""
 
     path: str
-    """From the top, with `[]` for a list."""
+    """From the top, with `[]` for a list and `NAME` for a key that the user chooses."""
     kind: str
     default: str
     state: str
@@ -50,7 +50,8 @@ def _keys(model: type[BaseModel], prefix: str, texts: dict[str, dict[str, str]])
         if inner is not None:
             many = get_origin(field.annotation) is tuple
             yield Key(path, "list" if many else "mapping", _default(field), "available", text)
-            yield from _keys(inner, f"{path}[]." if many else f"{path}.", texts)
+            below = "[]" if many else ".NAME" if is_named(field) else ""
+            yield from _keys(inner, f"{path}{below}.", texts)
         else:
             yield Key(path, _kind(field), _default(field), _state(field), text)
 

@@ -30,12 +30,20 @@ _HOMES: tuple[tuple[str, type[BaseModel]], ...] = (
 _YAML_BOOLS = frozenset({"yes", "no", "on", "off"})
 
 
-def findings(error: ValidationError, data: Any, plain: dict[KeyPath, str]) -> list[Finding]:
-    """Return one finding for each wrong place; `plain` is the unquoted text of scalars."""
+def findings(
+    error: ValidationError,
+    data: Any,
+    plain: dict[KeyPath, str],
+    root: type[BaseModel] = RunConfig,
+) -> list[Finding]:
+    """Return one finding for each wrong place; `plain` is the unquoted text of scalars.
+
+    `root` is the model that `data` was checked against.
+    """
     found: dict[KeyPath, Finding] = {}
     for detail in error.errors(include_url=False):
         path = _real_path(detail["loc"], data)
-        finding = _finding(detail, path, plain.get(path))
+        finding = _finding(detail, path, plain.get(path), root)
         if path in found:  # the branches of a union, each with its own complaint
             what = f"{found[path].what}, or {finding.what}"
             finding = Finding(path, what, found[path].remedy or finding.remedy)
@@ -47,7 +55,7 @@ def _real_path(location: tuple[int | str, ...], data: Any) -> KeyPath:
     """Return the part of pydantic's location that names keys; unions add tags of their own."""
     path: KeyPath = ()
     for step in location:
-        is_key = isinstance(data, dict) and isinstance(step, str)
+        is_key = isinstance(data, dict) and isinstance(step, str) and step != "[key]"
         is_item = isinstance(data, list) and isinstance(step, int) and step < len(data)
         if not is_key and not is_item:
             break
@@ -56,15 +64,17 @@ def _real_path(location: tuple[int | str, ...], data: Any) -> KeyPath:
     return path
 
 
-def _finding(detail: ErrorDetails, path: KeyPath, written: str | None) -> Finding:
+def _finding(
+    detail: ErrorDetails, path: KeyPath, written: str | None, root: type[BaseModel]
+) -> Finding:
     kind, value = detail["type"], detail["input"]
     explain = _SPECIAL.get(kind)
     if explain is not None:
-        return explain(path, detail)
+        return explain(path, detail, root)
     if kind in _TYPES:
         return _wrong_type(path, _TYPES[kind], value, written)
     if kind in _BOUNDS:
-        allowed = range_of(field_at(path)) or "finite numbers"
+        allowed = range_of(field_at(path, root)) or "finite numbers"
         return Finding(path, f"{shown(value)} is out of range (allowed: {allowed})")
     describe = _OTHERS.get(kind)
     return Finding(path, describe(detail.get("ctx", {})) if describe else detail["msg"])
@@ -90,14 +100,14 @@ _OTHERS: dict[str, Callable[[dict[str, Any]], str]] = {
 }
 
 
-def _refused(path: KeyPath, detail: ErrorDetails) -> Finding:
+def _refused(path: KeyPath, detail: ErrorDetails, _: type[BaseModel]) -> Finding:
     context = detail["ctx"]
     return Finding(path, context["what"], context["remedy"])
 
 
-def _unknown_key(path: KeyPath, _: ErrorDetails) -> Finding:
+def _unknown_key(path: KeyPath, _: ErrorDetails, root: type[BaseModel]) -> Finding:
     name = str(path[-1])
-    model = model_at(path[:-1])
+    model = model_at(path[:-1], root)
     known = tuple(model.model_fields) if model else ()
     close = nearest(name, known)
     if not close:
@@ -106,7 +116,7 @@ def _unknown_key(path: KeyPath, _: ErrorDetails) -> Finding:
     return Finding(path, "is not a known key", close)
 
 
-def _missing(path: KeyPath, detail: ErrorDetails) -> Finding:
+def _missing(path: KeyPath, detail: ErrorDetails, _: type[BaseModel]) -> Finding:
     return Finding(path, "is missing", _EXAMPLES.get(str(detail["loc"][-1]), ""))
 
 
@@ -119,14 +129,14 @@ _EXAMPLES = {
 }
 
 
-def _not_among(path: KeyPath, detail: ErrorDetails) -> Finding:
+def _not_among(path: KeyPath, detail: ErrorDetails, root: type[BaseModel]) -> Finding:
     value = detail["input"]
-    allowed = choices(field_at(path))
+    allowed = choices(field_at(path, root))
     what = f"{shown(value)} is not allowed (allowed: {listed(allowed)})"
     return Finding(path, what, nearest(value, allowed) if isinstance(value, str) else "")
 
 
-_SPECIAL: dict[str, Callable[[KeyPath, ErrorDetails], Finding]] = {
+_SPECIAL: dict[str, Callable[[KeyPath, ErrorDetails, type[BaseModel]], Finding]] = {
     "wrong": _refused,
     "extra_forbidden": _unknown_key,
     "missing": _missing,

@@ -26,20 +26,30 @@ def model_in(annotation: Any) -> type[BaseModel] | None:
     return next((model for model in inner if model is not None), None)
 
 
-def model_at(path: KeyPath) -> type[BaseModel] | None:
-    """Return the model of the mapping at `path`."""
-    model: type[BaseModel] | None = RunConfig
-    for step in path:
-        if isinstance(step, str):
-            field = model.model_fields.get(step) if model else None
-            model = model_in(field.annotation) if field else None
+def is_named(field: FieldInfo) -> bool:
+    """Tell whether a field holds a mapping whose keys the user chooses, each to a model."""
+    return any(
+        get_origin(branch) is dict and model_in(branch) is not None
+        for branch in branches(field.annotation)
+    )
+
+
+def model_at(path: KeyPath, root: type[BaseModel] = RunConfig) -> type[BaseModel] | None:
+    """Return the model of the mapping at `path` below `root`."""
+    model: type[BaseModel] | None = root
+    steps = (step for step in path if isinstance(step, str))
+    for step in steps:
+        field = model.model_fields.get(step) if model else None
+        model = model_in(field.annotation) if field else None
+        if field and is_named(field) and next(steps, None) is None:
+            return None
     return model
 
 
-def field_at(path: KeyPath) -> FieldInfo | None:
+def field_at(path: KeyPath, root: type[BaseModel] = RunConfig) -> FieldInfo | None:
     """Return the field of the key at `path`; positions in a list count as the list's key."""
     names = [index for index, step in enumerate(path) if isinstance(step, str)]
-    model = model_at(path[: names[-1]]) if names else None
+    model = model_at(path[: names[-1]], root) if names else None
     return model.model_fields.get(str(path[names[-1]])) if model else None
 
 

@@ -131,7 +131,7 @@ class _Places(NamedTuple):
     """Where the keys of a configuration stand, to turn findings into problems."""
 
     shown: str
-    lines: Mapping[KeyPath, int]
+    document: Document
     overridden: Sequence[KeyPath]
     single: bool
     """The file has `agent:` instead of `agents:`."""
@@ -141,7 +141,7 @@ class _Places(NamedTuple):
         name = path
         if self.single and path[:2] == ("agents", 0):
             name = ("agent", *path[2:])
-        file, line = self.shown, self._line(path)
+        file, line = self.shown, self.document.line_of(path)
         if any(path[: len(changed)] == changed for changed in self.overridden):
             file, line = FLAG, None
         return Problem(file, line, dotted(name), finding.what, finding.remedy)
@@ -150,17 +150,12 @@ class _Places(NamedTuple):
         ordered = sorted(map(self.problem, found), key=lambda p: p.line or 0)
         return tuple(dict.fromkeys(ordered))
 
-    def _line(self, path: KeyPath) -> int | None:
-        while path and path not in self.lines:
-            path = path[:-1]
-        return self.lines.get(path)
-
 
 def _loaded(document: Document, shown: str, overrides: Sequence[str]) -> LoadedConfig:
     document, single = _as_list(document, shown)
     changed = apply_overrides(document.data, overrides)
     data = document.data
-    places = _Places(shown, document.lines, changed, single)
+    places = _Places(shown, document, changed, single)
     _name_local_models(data)
     found = list(checks.secret_findings(data))
     hidden = {finding.path for finding in found}

@@ -114,6 +114,12 @@ def _workspace(value: str) -> str:
     return value
 
 
+def _usd(value: float) -> float:
+    if round(value, 6) != value:
+        raise wrong(f"{shown(value)} is too fine (allowed: 6 digits after the point)")
+    return value
+
+
 def _name(value: str) -> str:
     if not value.strip() or any(ord(c) < 32 or ord(c) == 127 for c in value):
         raise wrong(f"{shown(value)} is no name")
@@ -344,6 +350,39 @@ class RetryConfig(ConfigPart):
     """The longest wait between two, also where the provider asks for more."""
 
 
+_PRICED = re.compile(rf"(?:{'|'.join(PROVIDERS)})/\S(?:.{{0,254}}\S)?")
+UsdPerMillion = Annotated[float, Field(ge=0, le=100_000), AfterValidator(_usd)]
+
+
+def _priced(value: str) -> str:
+    if not _PRICED.fullmatch(value):
+        raise wrong(
+            f"{shown(value)} names no model (allowed: PROVIDER/MODEL, PROVIDER/*)",
+            f"providers are: {listed(tuple(PROVIDERS))}",
+        )
+    return value
+
+
+class PriceConfig(ConfigPart):
+    """What a model costs, in USD for a million tokens."""
+
+    input: UsdPerMillion
+    """Of what the model reads."""
+    output: UsdPerMillion
+    """Of what it writes."""
+    cached_input: UsdPerMillion | None = None
+    """Of what the provider had in its cache; by default as `input`."""
+    cache_write: UsdPerMillion | None = None
+    """Of what the provider puts into its cache; by default as `input`."""
+    reasoning: UsdPerMillion | None = None
+    """Of what the model thinks; by default as `output`."""
+    max_output_tokens: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
+    """The longest reply of the model."""
+
+
+Prices = dict[Annotated[str, AfterValidator(_priced)], PriceConfig]
+
+
 class RunnerConfig(ConfigPart):
     """Containers, retries and limits."""
 
@@ -359,6 +398,8 @@ class RunnerConfig(ConfigPart):
     """Retries of model calls."""
     stall_timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 120.0
     """A call is given up when the provider sends nothing for so long."""
+    prices: Prices = Field(default_factory=dict)
+    """`PROVIDER/MODEL`: its price, before that of the price list; `PROVIDER/*`: of all others."""
     disk: NotYet = None
     """The most room that a run may use on disk."""
     network: NotYet = None

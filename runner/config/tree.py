@@ -28,6 +28,12 @@ class Document(NamedTuple):
     plain: dict[KeyPath, str]
     """Unquoted scalars that YAML did not read as text, as they are written."""
 
+    def line_of(self, path: KeyPath) -> int | None:
+        """Return the line of a key, or of the nearest one around it."""
+        while path and path not in self.lines:
+            path = path[:-1]
+        return self.lines.get(path)
+
 
 class _Node:
     """A scalar, a sequence or a mapping, with the size and depth it has when aliases expand."""

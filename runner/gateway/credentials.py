@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
+from runner.config.places import user_directory
 from runner.config.providers import Provider, key_variables_for
 from runner.config.secrets import REFERENCE
 from runner.errors import ConfigurationError
@@ -162,13 +163,8 @@ def _checked(value: str, variable: str, source: str) -> Credential:
 
 
 def _user_file(environ: Mapping[str, str]) -> tuple[Path, ...]:
-    config_home = environ.get("XDG_CONFIG_HOME", "")
-    if not os.path.isabs(config_home):  # the XDG specification: a relative path is ignored
-        home = environ.get("HOME", "")
-        if not os.path.isabs(home):
-            return ()
-        config_home = f"{home}/.config"
-    return (Path(config_home) / "massgen" / ".env",)
+    directory = user_directory(environ)
+    return (directory / ".env",) if directory else ()
 
 
 def _expand(name: str, environ: Mapping[str, str]) -> Path:

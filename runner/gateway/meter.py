@@ -24,13 +24,20 @@ _TEXT = re.compile(
 
 
 class Tokens(NamedTuple):
-    """Tokens of one call; `cached` are part of `input`."""
+    """Tokens of one call."""
 
     input: int = 0
     output: int = 0
     cached: int = 0
+    """Part of the input: read from the provider's cache."""
     estimated: bool = False
     """The provider did not report them, or the call ended before it could."""
+    cache_written: int = 0
+    """Part of the input: put into the provider's cache."""
+    cache_written_hour: int = 0
+    """Part of `cache_written`: to be kept there for an hour."""
+    reasoning: int = 0
+    """Part of the output: what the model thought."""
 
 
 class Meter:
@@ -73,10 +80,9 @@ class Meter:
             self._read_report(rest)
         if self._final:
             return self._reported
-        return Tokens(
+        return self._reported._replace(
             input=self._reported.input or _estimate(self._request_bytes),
             output=max(self._reported.output, _estimate(self._text_bytes)),
-            cached=self._reported.cached,
             estimated=True,
         )
 
@@ -115,7 +121,14 @@ class Meter:
         cached = _count(_mapping(usage, "prompt_tokens_details"), "cached_tokens")
         # Some count reasoning in the total alone.
         output = max(_count(usage, "completion_tokens"), _count(usage, "total_tokens") - prompt)
-        self._merge(prompt, output, max(cached, _count(usage, "prompt_cache_hit_tokens")))
+        self._merge(
+            Tokens(
+                input=prompt,
+                output=output,
+                cached=max(cached, _count(usage, "prompt_cache_hit_tokens")),
+                reasoning=_count(_mapping(usage, "completion_tokens_details"), "reasoning_tokens"),
+            )
+        )
         self._final = True
 
     def _read_messages(self, report: dict[str, Any]) -> None:
@@ -125,20 +138,35 @@ class Meter:
             return
         cached = _count(usage, "cache_read_input_tokens")
         written = _count(usage, "cache_creation_input_tokens")
+        kept = _mapping(usage, "cache_creation")
         self._merge(
-            _count(usage, "input_tokens") + cached + written,
-            _count(usage, "output_tokens"),
-            cached,
+            Tokens(
+                input=_count(usage, "input_tokens") + cached + written,
+                output=_count(usage, "output_tokens"),
+                cached=cached,
+                cache_written=written,
+                cache_written_hour=_count(kept, "ephemeral_1h_input_tokens"),
+                reasoning=_count(_mapping(usage, "output_tokens_details"), "thinking_tokens"),
+            )
         )
         self._final = self._final or not start
 
-    def _merge(self, tokens_in: int, tokens_out: int, cached: int) -> None:
+    def _merge(self, report: Tokens) -> None:
         # Reports are cumulative: the largest is the last, and a later one may leave fields out.
-        tokens_in = max(min(tokens_in, MAX_TOKENS), self._reported.input)
+        before = self._reported
+        tokens_in = max(min(report.input, MAX_TOKENS), before.input)
+        tokens_out = max(min(report.output, MAX_TOKENS), before.output)
+        cached = max(min(report.cached, tokens_in), before.cached)
+        written = max(min(report.cache_written, tokens_in - cached), before.cache_written)
         self._reported = Tokens(
             input=tokens_in,
-            output=max(min(tokens_out, MAX_TOKENS), self._reported.output),
-            cached=max(min(cached, tokens_in), self._reported.cached),
+            output=tokens_out,
+            cached=cached,
+            cache_written=written,
+            cache_written_hour=max(
+                min(report.cache_written_hour, written), before.cache_written_hour
+            ),
+            reasoning=max(min(report.reasoning, tokens_out), before.reasoning),
         )
 
 

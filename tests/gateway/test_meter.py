@@ -48,7 +48,7 @@ MESSAGES = b"event: x\n" + events(
 def test_reads_usage_wherever_the_bytes_are_cut(cut: int) -> None:
     """A report that is spread over several chunks is read like one that is not."""
     assert metered(CHAT, cut=cut) == Tokens(100, 20)
-    assert metered(MESSAGES, "messages", cut=cut) == Tokens(100, 20, 40)
+    assert metered(MESSAGES, "messages", cut=cut) == Tokens(100, 20, 40, cache_written=10)
     assert metered(CHAT.replace(b"\n", b"\r\n"), cut=cut) == Tokens(100, 20)
 
 
@@ -105,7 +105,7 @@ def test_estimates_what_is_not_reported(data: bytes, stream: bool) -> None:
 def test_a_cut_messages_stream_keeps_the_exact_input() -> None:
     """Input tokens come first in this dialect; only the output is then an estimate."""
     data = MESSAGES[: MESSAGES.index(b'{"type": "message_delta"')]
-    assert metered(data, "messages") == Tokens(100, 2, 40, estimated=True)
+    assert metered(data, "messages") == Tokens(100, 2, 40, estimated=True, cache_written=10)
 
 
 def test_the_word_usage_in_an_answer_is_no_report() -> None:
@@ -137,3 +137,19 @@ def test_no_bytes_upset_it(data: bytes, dialect: Dialect, stream: bool) -> None:
     """Whatever a provider sends, there is a count in the end."""
     tokens = metered(b'data: {"usage": ' + data, dialect, stream=stream)
     assert all(0 <= count <= MAX_TOKENS for count in tokens[:3])
+
+
+def test_what_is_priced_apart_is_counted_apart() -> None:
+    """Tokens of reasoning and those kept in a cache for an hour are told from the rest."""
+    usage = {**USAGE, "completion_tokens_details": {"reasoning_tokens": 15}}
+    assert metered(events({"usage": usage})) == Tokens(100, 20, reasoning=15)
+    report = {
+        "input_tokens": 50,
+        "cache_creation_input_tokens": 40,
+        "cache_creation": {"ephemeral_5m_input_tokens": 30, "ephemeral_1h_input_tokens": 10},
+        "output_tokens": 20,
+        "output_tokens_details": {"thinking_tokens": 5},
+    }
+    data = events({"type": "message_delta", "usage": report})
+    expected = Tokens(90, 20, cache_written=40, cache_written_hour=10, reasoning=5)
+    assert metered(data, "messages") == expected
