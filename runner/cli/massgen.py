@@ -26,6 +26,7 @@ Exit codes:
 @click.option("--backend", metavar="TYPE", help="The provider of --model, e.g. openai.")
 @click.option("--system-message", metavar="TEXT", help="System message of the --model agent.")
 @click.option("--orchestrator-timeout", type=float, metavar="SECONDS", help="Time for the run.")
+@click.option("--budget-usd", type=float, metavar="USD", help="The most that the run may cost.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key.")
 @click.option(
     "--validate",

@@ -27,6 +27,7 @@ class Options(BaseModel):
     backend: str | None
     system_message: str | None
     orchestrator_timeout: float | None
+    budget_usd: float | None
     overrides: tuple[str, ...]
     validated: str | None
     strict: bool
@@ -107,6 +108,8 @@ def load(options: Options, cwd: Path) -> LoadedConfig:
     if options.orchestrator_timeout is not None:
         seconds = options.orchestrator_timeout
         overrides.append(f"timeout_settings.orchestrator_timeout_seconds={seconds!r}")
+    if options.budget_usd is not None:
+        overrides.append(f"runner.budget.usd={options.budget_usd!r}")
     if options.config is not None:
         if options.model or options.backend or options.system_message:
             raise ConfigurationError(

@@ -10,6 +10,7 @@ from runner.config.fields import choices, field_at, model_at, range_of
 from runner.config.models import (
     AgentConfig,
     BackendConfig,
+    BudgetConfig,
     OrchestratorConfig,
     RunConfig,
     RunnerConfig,
@@ -25,6 +26,7 @@ _HOMES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("timeout_settings", TimeoutSettings),
     ("ui", UiConfig),
     ("runner", RunnerConfig),
+    ("runner.budget", BudgetConfig),
     ("the top level", RunConfig),
 )
 _YAML_BOOLS = frozenset({"yes", "no", "on", "off"})

@@ -380,6 +380,24 @@ class PriceConfig(ConfigPart):
     """The longest reply of the model."""
 
 
+class LimitsConfig(ConfigPart):
+    """The most that may be used; what is left out has no limit."""
+
+    usd: Annotated[float, Field(gt=0, le=1_000_000), AfterValidator(_usd)] | None = None
+    """US dollars, by the prices that `massgen-runner prices` shows."""
+    tokens: Annotated[int, Field(ge=1, le=10**12)] | None = None
+    """Tokens read and written."""
+    calls: Annotated[int, Field(ge=1, le=10**9)] | None = None
+    """Model calls."""
+
+
+class BudgetConfig(LimitsConfig):
+    """The most that a run may use, of all agents together and of each."""
+
+    per_agent: LimitsConfig = LimitsConfig()
+    """The most that a single agent may use."""
+
+
 Prices = dict[Annotated[str, AfterValidator(_priced)], PriceConfig]
 
 
@@ -398,14 +416,14 @@ class RunnerConfig(ConfigPart):
     """Retries of model calls."""
     stall_timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 120.0
     """A call is given up when the provider sends nothing for so long."""
+    budget: BudgetConfig = BudgetConfig()
+    """The most that a run may use; no call is let out that could take more."""
     prices: Prices = Field(default_factory=dict)
     """`PROVIDER/MODEL`: its price, before that of the price list; `PROVIDER/*`: of all others."""
     disk: NotYet = None
     """The most room that a run may use on disk."""
     network: NotYet = None
     """Hosts that a run may reach."""
-    budget: NotYet = None
-    """The most that a run may spend."""
     nested: NotYet = None
     """Runs that agents start."""
     record: NotYet = None

@@ -165,14 +165,19 @@ class Orchestrator:
             for agent in self._state.agents.values()
             if agent.failure
         ]
-        return RunOutcome.of(ExitCode.EXECUTION, f"no agent could finish: {'; '.join(failures)}")
+        reason = f"no agent could finish: {'; '.join(failures)}"
+        if rules.best_answer(self._state):
+            reason = f"{reason}; {self._best_so_far()}"
+        return RunOutcome.of(ExitCode.EXECUTION, reason)
 
     def _time_out(self, limit: float) -> RunOutcome:
         message = f"orchestrator_timeout_seconds ({limit:g} s) are over"
         self._apply(rules.time_out(self._state, message, self._clock()))
+        return RunOutcome.of(ExitCode.TIMEOUT, f"{message}; {self._best_so_far()}")
+
+    def _best_so_far(self) -> str:
         best = rules.best_answer(self._state)
-        so_far = f"the best answer so far is {best.label} by {best.author}" if best else "no answer"
-        return RunOutcome.of(ExitCode.TIMEOUT, f"{message}; {so_far}")
+        return f"the best answer so far is {best.label} by {best.author}" if best else "no answer"
 
     def _apply(self, transition: Transition) -> None:
         self._recorder.record(transition)

@@ -99,6 +99,8 @@ class Recorder:
 
     def record_usage(self, usage: RunUsage) -> None:
         """Take what the host has counted so far."""
+        if usage.budget_note and usage.budget_note != self._usage.budget_note:
+            self.say(usage.budget_note)
         self._usage = usage
         self._changed.set()
 

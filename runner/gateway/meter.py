@@ -6,7 +6,7 @@ nothing. What a provider reports is hostile input: clamped, never trusted to be 
 
 import json
 import re
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from runner.contract.spec import Dialect
 
@@ -38,6 +38,8 @@ class Tokens(NamedTuple):
     """Part of `cache_written`: to be kept there for an hour."""
     reasoning: int = 0
     """Part of the output: what the model thought."""
+    is_odd: bool = False
+    """The provider reported a number that no call can have: clamped, or not believed."""
 
 
 class Meter:
@@ -53,6 +55,7 @@ class Meter:
         self._text_bytes = 0
         self._reported = Tokens()
         self._final = False
+        self._odd = False
         self.is_complete = False
         """The stream has said its last word, whether or not the connection has ended."""
 
@@ -73,16 +76,17 @@ class Meter:
     def tokens(self) -> Tokens:
         """Return what is known by now; what was not reported is estimated from the bytes."""
         rest = b"".join(self._parts)
-        self._parts, self._parts_bytes = [], 0
         if self._stream:
             self._read_lines(rest)
         else:
             self._read_report(rest)
-        if self._final:
-            return self._reported
-        return self._reported._replace(
-            input=self._reported.input or _estimate(self._request_bytes),
-            output=max(self._reported.output, _estimate(self._text_bytes)),
+        reported = self._reported._replace(is_odd=self._odd)
+        says_nothing = not reported.output and self._text_bytes
+        if self._final and not says_nothing:
+            return reported
+        return reported._replace(
+            input=reported.input or _estimate(self._request_bytes),
+            output=max(reported.output, _estimate(self._text_bytes)),
             estimated=True,
         )
 
@@ -117,39 +121,46 @@ class Meter:
         usage = _mapping(report, "usage") or _mapping(_mapping(report, "x_groq"), "usage")
         if not usage:
             return
-        prompt = _count(usage, "prompt_tokens")
-        cached = _count(_mapping(usage, "prompt_tokens_details"), "cached_tokens")
+        prompt = self._count(usage, "prompt_tokens")
+        cached = self._count(_mapping(usage, "prompt_tokens_details"), "cached_tokens")
         # Some count reasoning in the total alone.
-        output = max(_count(usage, "completion_tokens"), _count(usage, "total_tokens") - prompt)
+        output = max(
+            self._count(usage, "completion_tokens"), self._count(usage, "total_tokens") - prompt
+        )
         self._merge(
             Tokens(
                 input=prompt,
                 output=output,
-                cached=max(cached, _count(usage, "prompt_cache_hit_tokens")),
-                reasoning=_count(_mapping(usage, "completion_tokens_details"), "reasoning_tokens"),
+                cached=max(cached, self._count(usage, "prompt_cache_hit_tokens")),
+                reasoning=self._count(
+                    _mapping(usage, "completion_tokens_details"), "reasoning_tokens"
+                ),
             )
         )
-        self._final = True
+        has_output = _is_count(usage.get("completion_tokens")) or _is_count(
+            usage.get("total_tokens")
+        )
+        self._final = has_output and _is_count(usage.get("prompt_tokens"))
 
     def _read_messages(self, report: dict[str, Any]) -> None:
         start = report.get("type") == "message_start"
         usage = _mapping(_mapping(report, "message") if start else report, "usage")
         if not usage:
             return
-        cached = _count(usage, "cache_read_input_tokens")
-        written = _count(usage, "cache_creation_input_tokens")
+        cached = self._count(usage, "cache_read_input_tokens")
+        written = self._count(usage, "cache_creation_input_tokens")
         kept = _mapping(usage, "cache_creation")
         self._merge(
             Tokens(
-                input=_count(usage, "input_tokens") + cached + written,
-                output=_count(usage, "output_tokens"),
+                input=self._count(usage, "input_tokens") + cached + written,
+                output=self._count(usage, "output_tokens"),
                 cached=cached,
                 cache_written=written,
-                cache_written_hour=_count(kept, "ephemeral_1h_input_tokens"),
-                reasoning=_count(_mapping(usage, "output_tokens_details"), "thinking_tokens"),
+                cache_written_hour=self._count(kept, "ephemeral_1h_input_tokens"),
+                reasoning=self._count(_mapping(usage, "output_tokens_details"), "thinking_tokens"),
             )
         )
-        self._final = self._final or not start
+        self._final = self._final or (not start and _is_count(usage.get("output_tokens")))
 
     def _merge(self, report: Tokens) -> None:
         # Reports are cumulative: the largest is the last, and a later one may leave fields out.
@@ -169,6 +180,14 @@ class Meter:
             reasoning=max(min(report.reasoning, tokens_out), before.reasoning),
         )
 
+    def _count(self, usage: dict[str, Any], key: str) -> int:
+        """Return a number of tokens; one that no call can have is clamped, and remembered."""
+        value = usage.get(key)
+        if _is_count(value):
+            return int(value)
+        self._odd = self._odd or value is not None
+        return MAX_TOKENS if isinstance(value, int | float) and value > MAX_TOKENS else 0
+
 
 def _estimate(size: int) -> int:
     return -(-size // _BYTES_PER_TOKEN)
@@ -179,10 +198,7 @@ def _mapping(value: dict[str, Any], key: str) -> dict[str, Any]:
     return inner if isinstance(inner, dict) else {}
 
 
-def _count(usage: dict[str, Any], key: str) -> int:
-    value = usage.get(key)
+def _is_count(value: Any) -> TypeGuard[int | float]:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return 0
-    if not 0 < value < MAX_TOKENS:  # also NaN
-        return MAX_TOKENS if value >= MAX_TOKENS else 0
-    return int(value)
+        return False
+    return 0 <= value <= MAX_TOKENS  # not NaN

@@ -8,10 +8,20 @@ from runner.gateway.refusal import Refusal
 
 
 class ModelRequest(NamedTuple):
-    """A request that may be passed on as it is."""
+    """A request that may be passed on."""
 
     body: bytes
-    stream: bool
+    fields: dict[str, Any]
+    """What `body` says."""
+
+    @property
+    def stream(self) -> bool:
+        return self.fields.get("stream") is True
+
+    def changed(self, **fields: Any) -> "ModelRequest":
+        """Return the request with other values for some of its keys."""
+        merged = {**self.fields, **fields}
+        return ModelRequest(json.dumps(merged).encode(), merged)
 
 
 def check_request(body: bytes, model: str) -> ModelRequest:
@@ -29,13 +39,16 @@ def check_request(body: bytes, model: str) -> ModelRequest:
     if not isinstance(request, dict):
         raise Refusal(400, "the body is not a JSON object")
     for key in request:
-        if key not in {"model", "stream"} and key.lower() in {"model", "models", "stream"}:
+        if key not in _CHECKED and key.lower() in {*_CHECKED, "models"}:
             raise Refusal(400, f"the key {one_line(key, 60)!r} is not passed on")
     asked = request.get("model")
     if asked != model:
         what = one_line(str(asked), 100)
         raise Refusal(403, f"the model {what!r} is not this agent's: the run names {model!r}")
-    return ModelRequest(body, stream=request.get("stream") is True)
+    return ModelRequest(body, request)
+
+
+_CHECKED = frozenset({"model", "stream", "max_tokens", "max_completion_tokens", "n"})
 
 
 class _RepeatedKeyError(Exception):

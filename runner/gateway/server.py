@@ -8,10 +8,10 @@ import asyncio
 import logging
 import os
 import socket
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Self
 
 from aiohttp import hdrs, web
@@ -20,9 +20,11 @@ from runner.contract.files import open_directory
 from runner.contract.run_socket import MAX_REQUEST_BYTES, MODEL_PATHS, USAGE_PATH
 from runner.contract.spec import SOCKET_NAME, Dialect
 from runner.contract.usage import RunUsage
-from runner.gateway.ledger import CallEnd, CallRecord, Ledger
-from runner.gateway.meter import Meter, Tokens
+from runner.gateway.books import NO_BUDGET, Books, Budget
+from runner.gateway.ledger import CallEnd, Ledger
+from runner.gateway.meter import Meter
 from runner.gateway.model_request import ModelRequest, check_request
+from runner.gateway.pricing import Price
 from runner.gateway.redaction import Redactor
 from runner.gateway.refusal import Refusal
 from runner.gateway.routes import Route
@@ -33,6 +35,7 @@ logger = logging.getLogger(__name__)
 _MAX_PENDING_BYTES = 8 * MAX_REQUEST_BYTES
 """Of all request bodies together: what a container can make the host keep in memory."""
 DEFAULT_RETRY = RetryPolicy()
+NO_PRICES: Mapping[str, Price] = MappingProxyType({})
 _BACKLOG = 4096
 _MAX_CONNECTIONS = 512
 """A container needs one for each agent."""
@@ -57,13 +60,17 @@ class Gateway:
         retry: RetryPolicy = DEFAULT_RETRY,
         stall_timeout_seconds: float = 300.0,
         socket_owner: int | None = None,
+        prices: Mapping[str, Price] = NO_PRICES,
+        budget: Budget = NO_BUDGET,
+        notify: Callable[[str], None] = logger.warning,
     ) -> None:
         self._routes = dict(routes)
         self._socket_dir = socket_dir
         self._socket_owner = socket_owner
-        self._run_id = run_id
         self._redact = Redactor(r.credential.reveal() for r in routes.values() if r.credential)
         self._ledger = Ledger(ledger)
+        known = {agent_id: prices.get(agent_id) for agent_id in routes}
+        self._books = Books(run_id, self._ledger, known, budget, notify)
         self._upstream = Upstream(
             retry=retry, stall_timeout_seconds=stall_timeout_seconds, redact=self._redact
         )
@@ -73,12 +80,14 @@ class Gateway:
         """Set at the first model request that is passed on."""
 
     def usage(self) -> RunUsage:
-        """Return the tokens of all calls that have ended."""
-        return self._ledger.usage()
+        """Return tokens and cost of all calls that have ended."""
+        return self._books.usage()
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._ledger)
+            self._books.take_up()
+            stack.callback(self._books.close)
             await stack.enter_async_context(self._upstream)
             await stack.enter_async_context(self._serving())
             self._stack = stack.pop_all()
@@ -191,9 +200,10 @@ class Gateway:
     async def _pass_on(
         self, request: web.Request, route: Route, asked: ModelRequest
     ) -> web.StreamResponse:
+        call = await self._books.open(route, asked)
+        asked = call.request
         meter = Meter(route.dialect, stream=asked.stream, request_bytes=len(asked.body))
         progress = CallProgress()
-        started = time.time()
         end: CallEnd = "cancelled"
         response = web.StreamResponse()
         response.content_type = "text/event-stream" if asked.stream else "application/json"
@@ -205,7 +215,10 @@ class Gateway:
                 await response.prepare(request)
                 async for chunk in chunks:
                     meter.feed(chunk)
+                    if meter.is_complete:
+                        await call.note("complete", progress, meter)
                     await response.write(chunk)
+            await call.note("complete", progress, meter)
             await response.write_eof()
             end = "complete"
         except Refusal:
@@ -216,33 +229,13 @@ class Gateway:
             logger.warning("%s: %s: %s", route.agent_id, route.provider.name, error)
             _cut(request)
         finally:
-            self._note(route, progress, started, end, meter)
+            call.settle(_true_end(end, meter), progress, meter)
         return response
 
-    def _note(
-        self, route: Route, progress: CallProgress, started: float, end: CallEnd, meter: Meter
-    ) -> None:
-        if end == "cancelled" and meter.is_complete:
-            end = "complete"  # a container need not wait for what comes after the last event
-        tokens = meter.tokens() if progress.may_cost else Tokens()
-        self._ledger.add(
-            CallRecord(
-                run_id=self._run_id,
-                agent_id=route.agent_id,
-                provider=route.provider.name,
-                model=route.model,
-                started=started,
-                ended=time.time(),
-                end=end,
-                status=progress.status,
-                attempts=progress.attempts,
-                request_id=progress.request_id,
-                input_tokens=tokens.input,
-                output_tokens=tokens.output,
-                cached_tokens=tokens.cached,
-                estimated=tokens.estimated,
-            )
-        )
+
+def _true_end(end: CallEnd, meter: Meter) -> CallEnd:
+    """A container need not wait for what comes after the last event."""
+    return "complete" if end == "cancelled" and meter.is_complete else end
 
 
 def _check_framing(request: web.Request) -> None:

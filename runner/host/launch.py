@@ -37,6 +37,7 @@ from runner.host.engine import Engine, EngineInfo, connect
 from runner.host.images import ensure_image, image_tag
 from runner.host.interrupts import signals_ignored
 from runner.host.metadata import Execution, metadata_yaml
+from runner.host.money import Money, money_for
 from runner.host.observer import FinishedRun, RunObserver
 from runner.host.run_socket import RunSocket
 from runner.host.run_spec import AgentRoute, agent_routes, run_spec
@@ -77,6 +78,7 @@ class _Run(NamedTuple):
     ready: ReadyEngine
     image: str
     routes: Sequence[AgentRoute]
+    money: Money
     observer: RunObserver
 
 
@@ -101,11 +103,13 @@ def run(
 ) -> FinishedRun:
     """Carry out one run; however it ends, its books are closed and its container is gone.
 
-    Raises ConfigurationError where nothing was started: keys, engine, or no room for the log.
+    Raises ConfigurationError where nothing was started: keys, engine, budget, or no room for the
+    log.
     """
     config = request.config.config
     preparing = engine or engine_in_background(request.environ, config.runner.image)
     routes = agent_routes(config, environ=request.environ, cwd=request.cwd)
+    money = money_for(request.config, routes, request.question, request.environ)
     ready = preparing.result()
     image = config.runner.image or image_tag(request.environ)
     if config.runner.image and not ready.has_image:
@@ -118,7 +122,7 @@ def run(
         spec = run_spec(
             config, new, request.question, image, debug=request.debug, start_time=time.time()
         )
-        current = _Run(request, new, spec, ready, image, routes, observer)
+        current = _Run(request, new, spec, ready, image, routes, money, observer)
         return _carried_out(current)
 
 
@@ -244,7 +248,14 @@ def _answered(current: _Run, books: _Books) -> RunOutcome:
         spec = current.spec.model_copy(update={"deadline": _deadline(current.spec)})
         atomic_write(new.directory.spec, spec.model_dump_json(indent=2))
         plan = _container_plan(current, spec, image, user)
-        service = RunSocket(new, config.runner, routes, user.host_uid)
+        service = RunSocket(
+            new,
+            config.runner,
+            routes,
+            owner_uid=user.host_uid,
+            money=current.money,
+            notify=_warned(current.observer),
+        )
         try:
             return asyncio.run(
                 supervise(
@@ -257,6 +268,10 @@ def _answered(current: _Run, books: _Books) -> RunOutcome:
             )
         finally:
             books.usage = service.usage()
+
+
+def _warned(observer: RunObserver) -> Callable[[str], None]:
+    return lambda sentence: observer.noticed(f"Warning: {sentence}")
 
 
 def _ensured_image(current: _Run) -> str:

@@ -1,11 +1,12 @@
 """Serve a run's socket: the gateway, imported while the container boots. Runs on: host."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from runner.config.models import RunnerConfig
 from runner.contract.usage import RunUsage
+from runner.host.money import Money
 from runner.host.run_spec import AgentRoute
 from runner.host.run_store import NewRun
 
@@ -17,17 +18,27 @@ class RunSocket:
     """The run socket of one run; its usage stays readable after it is closed."""
 
     def __init__(
-        self, new: NewRun, settings: RunnerConfig, routes: Sequence[AgentRoute], owner_uid: int
+        self,
+        new: NewRun,
+        settings: RunnerConfig,
+        routes: Sequence[AgentRoute],
+        *,
+        owner_uid: int,
+        money: Money,
+        notify: Callable[[str], None],
     ) -> None:
         self._new = new
         self._settings = settings
         self._routes = routes
         self._owner_uid = owner_uid
+        self._money = money
+        self._notify = notify
         self._gateway: Gateway | None = None
 
     @asynccontextmanager
     async def serve(self) -> AsyncIterator[None]:
         """Answer the run's model calls for as long as the block lasts."""
+        from runner.gateway.books import Budget
         from runner.gateway.server import Gateway
         from runner.gateway.upstream import RetryPolicy
 
@@ -40,6 +51,9 @@ class RunSocket:
             retry=RetryPolicy(retry.attempts, retry.max_wait_seconds),
             stall_timeout_seconds=self._settings.stall_timeout_seconds,
             socket_owner=self._owner_uid,
+            prices=self._money.prices(),
+            budget=Budget(self._money.limits, self._money.per_agent),
+            notify=self._notify,
         )
         async with self._gateway:
             yield

@@ -87,7 +87,10 @@ class Served(NamedTuple):
     ledger: Path
 
     def records(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.ledger.read_text().splitlines()]
+        """Return what the ledger says of the calls that have ended, in the order of their ends."""
+        lines = [json.loads(line) for line in self.ledger.read_text().splitlines()]
+        settled = {line["call_id"]: line for line in lines if line["state"] == "settled"}
+        return list(settled.values())
 
 
 def request_body(dialect: Dialect = "chat", **fields: Any) -> bytes:
@@ -117,8 +120,12 @@ async def served(
     *routes: Route,
     retry: RetryPolicy = QUICK,
     stall_timeout_seconds: float = 30.0,
+    **money: Any,
 ) -> AsyncIterator[Served]:
-    """Serve `routes` from a socket below `directory`, and connect a container to it."""
+    """Serve `routes` from a socket below `directory`, and connect a container to it.
+
+    `money` is the gateway's `prices`, `budget` and `notify`.
+    """
     socket_dir = directory / "socket"
     socket_dir.mkdir(exist_ok=True)
     ledger = directory / "usage.jsonl"
@@ -131,6 +138,7 @@ async def served(
             run_id=RUN_ID,
             retry=retry,
             stall_timeout_seconds=stall_timeout_seconds,
+            **money,
         ) as gateway,
         container_at(path) as container,
     ):

@@ -1,7 +1,6 @@
 """What a container gets through the run socket, and what the provider sees of it."""
 
 import asyncio
-import json
 import os
 import socket
 import stat
@@ -227,14 +226,14 @@ def test_says_when_the_first_request_has_come(tmp_path: Path) -> None:
 
 
 def test_the_ledger_goes_on_where_an_earlier_gateway_ended(tmp_path: Path) -> None:
-    """A second gateway of the run appends to the same ledger."""
+    """A second gateway of the run appends to the same ledger, and counts what is in it."""
 
     async def scenario(provider: Provider) -> None:
-        for _ in range(2):
+        for number in (1, 2):
             async with served(tmp_path, route_to(provider.url)) as it:
                 await it.container.ask()
-        lines = (tmp_path / "usage.jsonl").read_text().splitlines()
-        assert [json.loads(line)["model"] for line in lines] == [MODEL, MODEL]
+                assert [record["model"] for record in it.records()] == [MODEL] * number
+                assert it.gateway.usage().calls == number
 
     with Provider() as provider:
         run(scenario(provider))

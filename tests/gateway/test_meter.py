@@ -83,6 +83,31 @@ def test_absurd_numbers_are_clamped(number: Any) -> None:
         assert 0 <= count <= MAX_TOKENS
 
 
+@pytest.mark.parametrize("number", [-5, 10**30, float("nan"), "7", True])
+def test_an_absurd_number_is_said_and_never_believed_to_be_nothing(number: Any) -> None:
+    """What no call can have is marked; where nothing is left of it, the text itself is counted."""
+    tokens = metered(events(TEXT, {"usage": {**USAGE, "completion_tokens": number}}))
+    assert tokens.is_odd
+    assert tokens.output >= 20
+
+    tokens = metered(events(TEXT, {"usage": {"prompt_tokens": 7, "completion_tokens": number}}))
+    assert tokens.is_odd
+    assert tokens.output > 0
+
+
+def test_no_output_beside_text_is_not_believed() -> None:
+    """A report of nothing for a reply that said something is replaced by an estimate."""
+    nothing = {"usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}}
+    tokens = metered(events(TEXT, nothing))
+    assert tokens == Tokens(100, 5, estimated=True)
+
+
+def test_reads_reasoning_as_part_of_the_output() -> None:
+    """Thinking that is not shown is named, and not counted twice."""
+    usage = {**USAGE, "completion_tokens_details": {"reasoning_tokens": 15}}
+    assert metered(events({"usage": usage})) == Tokens(100, 20, reasoning=15)
+
+
 def test_running_totals_are_not_added_up() -> None:
     """A provider that reports with every chunk reports the sum so far."""
     growing = [{"usage": {"prompt_tokens": 9, "completion_tokens": n}} for n in (1, 5, 12)]

@@ -1,0 +1,106 @@
+"""What a run's models cost and what it may spend, settled before it starts. Runs on: host."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from runner.config.load import LoadedConfig
+from runner.config.models import AgentConfig, LimitsConfig
+from runner.config.prices import own_prices
+from runner.config.specs import request_params
+from runner.errors import ConfigurationError
+from runner.gateway.budget import Account, Amount, DoesNotFitError, Limits, picousd
+from runner.host.run_spec import AgentRoute
+
+if TYPE_CHECKING:
+    from runner.gateway.pricing import Price
+
+
+class Money(NamedTuple):
+    """Prices and limits of a run."""
+
+    prices: "Callable[[], Mapping[str, Price]]"
+    """By agent; those that nobody has said are left out. The first look takes a while."""
+    limits: Limits
+    per_agent: Limits
+
+
+def money_for(
+    loaded: LoadedConfig, routes: Sequence[AgentRoute], question: str, environ: Mapping[str, str]
+) -> Money:
+    """Return the prices and limits of a run; prices are looked up now only for a budget in USD.
+
+    Raises ConfigurationError for such a budget without a price, for one that is used up before
+    anybody has said a word, and for a price file that cannot be used.
+    """
+    own = own_prices(loaded.config, loaded.path, environ)
+
+    @cache
+    def prices() -> "Mapping[str, Price]":
+        from runner.gateway.pricing import find_price
+
+        found = {
+            route.agent_id: find_price(route.provider, route.model, own, base_url=route.base_url)
+            for route in routes
+        }
+        return {agent_id: price for agent_id, price in found.items() if price is not None}
+
+    budget = loaded.config.runner.budget
+    money = Money(prices, limits_of(budget), limits_of(budget.per_agent))
+    if problems := [*_without_price(loaded, money), *_too_small(loaded, money, question)]:
+        raise ConfigurationError(*problems)
+    return money
+
+
+def limits_of(limits: LimitsConfig) -> Limits:
+    """Return limits in the units of the accounts."""
+    money = None if limits.usd is None else picousd(limits.usd)
+    return Limits(money, limits.tokens, limits.calls)
+
+
+def _without_price(loaded: LoadedConfig, money: Money) -> Iterator[str]:
+    if not _is_in_usd(money):
+        return
+    for index, agent in enumerate(loaded.config.agents):
+        name = f"{agent.backend.type}/{agent.backend.model}"
+        if agent.id not in money.prices():
+            yield (
+                f"{loaded.path}: agents.{index}.backend.model: {name} has no known price, and the "
+                "run has a budget in USD: write it under runner.prices, or for all runs into "
+                f"~/.config/massgen/prices.yaml: {name}: {{input: USD, output: USD}}, each for a "
+                "million tokens"
+            )
+
+
+def _is_in_usd(money: Money) -> bool:
+    return money.limits.picousd is not None or money.per_agent.picousd is not None
+
+
+def _too_small(loaded: LoadedConfig, money: Money, question: str) -> Iterator[str]:
+    if not money.limits.any and not money.per_agent.any:
+        return
+    prices = money.prices() if _is_in_usd(money) else {}
+    for index, agent in enumerate(loaded.config.agents):
+        smallest = _smallest_call(agent, prices.get(agent.id), question)
+        run = Account("this run", money.limits)
+        try:
+            Account(agent.id, money.per_agent, run).check(smallest)
+        except DoesNotFitError as error:
+            yield (
+                f"{loaded.path}: runner.budget: too small for the first call of "
+                f"agents.{index} ({agent.id}): {error}"
+            )
+
+
+def _smallest_call(agent: AgentConfig, price: "Price | None", question: str) -> Amount:
+    """Return the least that an agent's first call must be able to take."""
+    from runner.gateway.model_request import ModelRequest
+    from runner.gateway.plan import SHORTEST_REPLY_TOKENS, amount_of
+    from runner.gateway.worst_case import worst_case
+
+    texts = [{"content": text} for text in (agent.system_message, question) if text]
+    fields = {**request_params(agent.backend), "messages": texts}
+    worst = worst_case(ModelRequest(json.dumps(fields).encode(), fields))
+    shortest = worst._replace(output_tokens=worst.output_tokens or SHORTEST_REPLY_TOKENS)
+    return amount_of(shortest, price)
