@@ -21,6 +21,7 @@ _COMMANDS: Mapping[str, str] = MappingProxyType(
         "image": "runner.cli.image:image",
         "logs": "runner.cli.logs:logs",
         "model": "runner.cli.model:model",
+        "prices": "runner.cli.prices:prices",
         "ps": "runner.cli.ps:ps",
         "run": "runner.cli.massgen:massgen",
         "schema": "runner.cli.schema:schema",

@@ -157,6 +157,12 @@ def find_price(
     return None
 
 
+def listed_models(provider: Provider) -> list[str]:
+    """Return the names of all models of a provider that are in the list."""
+    listed = _listed_provider(provider, None)
+    return [model.id for model in listed.models] if listed else []
+
+
 def _own(given: OwnPrice) -> Price:
     price = given.price
     read = _per_token(price.input)
@@ -239,10 +245,14 @@ def _from_list(listed: "Listed", model: str, now: dt.datetime) -> Price | None:
 
 
 def _source(listed: "Listed", found: "ModelInfo") -> str:
+    """Return where a figure is from: who sells the models of others may have no list of its own."""
     from importlib.metadata import version
 
-    page = f", {listed.pricing_urls[0]}" if listed.pricing_urls else ""
-    return f"genai-prices {version('genai-prices')}: {listed.id}/{found.id}{page}"
+    from genai_prices.data import providers
+
+    at = next((p for p in (listed, *providers) if any(found is m for m in p.models)), listed)
+    page = f", {at.pricing_urls[0]}" if at.pricing_urls else ""
+    return f"genai-prices {version('genai-prices')}: {at.id}/{found.id}{page}"
 
 
 def _prices_of_a_day(model: "ModelInfo", now: dt.datetime) -> "list[ModelPrice]":

@@ -68,7 +68,10 @@ def test_configuration_before_the_users_file(tmp_path: Path) -> None:
         ("openai/m: {input: true, output: 2}", "openai/m.input: must be a number, not the value"),
         ("openai/m: {input: 0.00000001, output: 2}", "openai/m.input: 1e-08 is too fine"),
         ("openai/m: {input: 1}", "openai/m.output: is missing"),
-        ("openai/m: {inptu: 1, output: 2}", "openai/m.inptu: is not a known key: did you mean"),
+        (
+            "openai/m: {input: 1, output: 2, reasning: 3}",
+            "openai/m.reasning: is not a known key",
+        ),
         ("openai/m: 3", "openai/m: must be a mapping"),
         ("openai/m: null", "openai/m: must be a mapping"),
         ("openai/m: {input: 1, output: 2, max_output_tokens: 0}", "max_output_tokens: 0 is out"),
@@ -79,9 +82,7 @@ def test_configuration_before_the_users_file(tmp_path: Path) -> None:
 )
 def test_nonsense(tmp_path: Path, line: str, problem: str) -> None:
     """A price that is none is refused with its line, in a configuration and in a file alike."""
-    [in_config] = [
-        p for p in problems(tmp_path, f"{PRICED}    {line}\n") if ".input: is m" not in p
-    ]
+    [in_config] = problems(tmp_path, f"{PRICED}    {line}\n")
     in_file = refused(write(tmp_path, f"# prices\n{line}\n"))
     assert in_config.startswith("c.yaml:6: runner.prices.")
     assert problem in in_config

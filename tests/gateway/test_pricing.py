@@ -105,6 +105,12 @@ def test_address_decides_who_charges() -> None:
     assert not priced("vllm", "gpt-4o", "https://api.openai.com/v1").is_free
 
 
+def test_source_is_where_the_figure_stands() -> None:
+    """A figure that is taken from another provider's entry says so."""
+    assert ": openai/gpt-4o-mini, " in priced("azure_openai", "gpt-4o-mini").source
+    assert ": azure/o1, " in priced("azure_openai", "o1").source
+
+
 def test_unknown() -> None:
     """Nobody's price is no price: neither a guess nor nothing."""
     assert of("openai", "gpt-99-nonsense") is None
