@@ -23,6 +23,7 @@ _COMMANDS: Mapping[str, str] = MappingProxyType(
         "model": "runner.cli.model:model",
         "prices": "runner.cli.prices:prices",
         "ps": "runner.cli.ps:ps",
+        "replay": "runner.cli.replay:replay",
         "run": "runner.cli.massgen:massgen",
         "schema": "runner.cli.schema:schema",
         "status": "runner.cli.status:status",

@@ -42,6 +42,7 @@ Exit codes:
 @click.option("--list-examples", is_flag=True, help="List the packaged configurations.")
 @click.option("--no-display", is_flag=True, help="No live display, only the answer.")
 @click.option("--no-logs", is_flag=True, help="Keep no log directory (never with --automation).")
+@click.option("--record", is_flag=True, help="Keep the model calls, for massgen-runner replay.")
 @click.option("--keep-container", is_flag=True, help="Leave the container for debugging.")
 @click.option("--debug", is_flag=True, help="Tracebacks, and a detailed massgen.log.")
 @version_option

@@ -35,6 +35,7 @@ class Options(BaseModel):
     list_examples: bool
     no_display: bool
     no_logs: bool
+    record: bool
     keep_container: bool
     debug: bool
 
@@ -73,6 +74,7 @@ def _run(options: Options) -> int:
     loaded = load(options, cwd)
     from runner.host.launch import RunRequest, engine_in_background, run
 
+    _check_record(options, loaded)
     engine = engine_in_background(os.environ, loaded.config.runner.image)
     request = RunRequest(
         config=loaded,
@@ -81,13 +83,23 @@ def _run(options: Options) -> int:
         environ=os.environ,
         cli_args=sys.argv[1:],
         keep_container=options.keep_container,
-        keep_log=options.automation or not (options.no_logs or not _wants_log(loaded)),
+        keep_log=loaded.config.runner.record
+        or options.automation
+        or not (options.no_logs or not _wants_log(loaded)),
         debug=options.debug,
     )
-    observer = _observer(options, loaded)
+    observer = make_observer(loaded, automation=options.automation, display=not options.no_display)
     for warning in loaded.warnings:
         observer.noticed(f"Warning: {warning}")
     return int(run(request, observer, engine).outcome.exit_code)
+
+
+def _check_record(options: Options, loaded: LoadedConfig) -> None:
+    if options.no_logs and loaded.config.runner.record and not options.automation:
+        raise ConfigurationError(
+            "--no-logs: together with --record (or runner.record): the cassette is kept with the "
+            "run: leave one of the two out"
+        )
 
 
 def _working_directory() -> Path:
@@ -110,6 +122,8 @@ def load(options: Options, cwd: Path) -> LoadedConfig:
         overrides.append(f"timeout_settings.orchestrator_timeout_seconds={seconds!r}")
     if options.budget_usd is not None:
         overrides.append(f"runner.budget.usd={options.budget_usd!r}")
+    if options.record:
+        overrides.append("runner.record=true")
     if options.config is not None:
         if options.model or options.backend or options.system_message:
             raise ConfigurationError(
@@ -126,15 +140,16 @@ def _wants_log(loaded: LoadedConfig) -> bool:
     return loaded.config.ui.logging_enabled
 
 
-def _observer(options: Options, loaded: LoadedConfig) -> "RunObserver":
-    if options.automation:
+def make_observer(loaded: LoadedConfig, *, automation: bool, display: bool) -> "RunObserver":
+    """Return what shows the run: lines for scripts, lines for people, or the live display."""
+    if automation:
         from runner.report.automation import AutomationLines
 
         return AutomationLines()
     from runner.report.display import LiveDisplay, PlainDisplay
 
     kind = loaded.config.ui.display_type
-    if options.no_display or kind == "silent":
+    if not display or kind == "silent":
         return PlainDisplay(progress=False)
     if kind == "simple" or not sys.stderr.isatty():
         return PlainDisplay(progress=True)

@@ -89,6 +89,21 @@ def config_from_flags(
         raise ConfigurationError(*map(str, _most(error.problems))) from None
 
 
+def config_from_data(
+    data: dict[str, Any], shown: str, overrides: Sequence[str] = ()
+) -> LoadedConfig:
+    """Return the configuration in data that a run was resolved to before; `shown` names it.
+
+    Raises ConfigurationError: the data may come from somewhere else.
+    """
+    try:
+        return _loaded(Document(data, {}, {}), shown, overrides)
+    except ProblemsError as error:
+        raise ConfigurationError(*map(str, _most(error.problems))) from None
+    except RecursionError as error:
+        raise ConfigurationError(f"{shown}: the configuration is nested too deeply") from error
+
+
 def find_default_config(cwd: Path, environ: Mapping[str, str]) -> str:
     """Return the path of the configuration that is used where none is named.
 

@@ -426,8 +426,8 @@ class RunnerConfig(ConfigPart):
     """Hosts that a run may reach."""
     nested: NotYet = None
     """Runs that agents start."""
-    record: NotYet = None
-    """Recording of model calls."""
+    record: bool = False
+    """Keep every model call in a cassette, from which `massgen-runner replay` runs it again."""
 
     @property
     def memory_bytes(self) -> int:

@@ -47,6 +47,8 @@ class Orchestrator:
         self._recorder = recorder
         self._clock = clock
         self._turns: dict[str, Turn] = {}
+        self._ended: list[tuple[str, Turn]] = []
+        """Turns in the order in which they ended; of agents restarted meanwhile too."""
         self._usage_task: asyncio.Task[None] | None = None
 
     @property
@@ -86,16 +88,20 @@ class Orchestrator:
             for agent_id in rules.ready_agents(self._state):
                 self._start_turn(agent_id)
             await asyncio.wait(self._turns.values(), return_when=asyncio.FIRST_COMPLETED)
-            for agent_id in [name for name, turn in self._turns.items() if turn.done()]:
+            ended, self._ended = self._ended, []
+            for agent_id, turn in ended:
                 # An answer carried out just before may have restarted this agent.
-                if agent_id in self._turns:
+                if self._turns.get(agent_id) is turn:
                     await self._end_turn(agent_id, self._turns.pop(agent_id))
             self._refresh_usage()
 
     def _start_turn(self, agent_id: str) -> None:
         self._apply(rules.start_turn(self._state, agent_id, self._clock()))
-        turn = take_turn(self._seat(agent_id), self._state)
-        self._turns[agent_id] = asyncio.create_task(turn, name=f"turn of {agent_id}")
+        turn = asyncio.create_task(
+            take_turn(self._seat(agent_id), self._state), name=f"turn of {agent_id}"
+        )
+        turn.add_done_callback(lambda _: self._ended.append((agent_id, turn)))
+        self._turns[agent_id] = turn
 
     async def _end_turn(self, agent_id: str, turn: Turn) -> None:
         now = self._clock()

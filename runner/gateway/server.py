@@ -28,7 +28,13 @@ from runner.gateway.pricing import Price
 from runner.gateway.redaction import Redactor
 from runner.gateway.refusal import Refusal
 from runner.gateway.routes import Route
-from runner.gateway.upstream import BrokenStreamError, CallProgress, RetryPolicy, Upstream
+from runner.gateway.upstream import (
+    BrokenStreamError,
+    CallProgress,
+    ModelCalls,
+    RetryPolicy,
+    Upstream,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +54,7 @@ class Gateway:
 
     `socket_dir` exists, is the host's own, and may be longer than a socket's address can be;
     `socket_owner` is the uid that the container runs with, where it is not the caller's.
+    `upstream` is asked instead of the providers; it is entered and left with the gateway.
     """
 
     def __init__(
@@ -63,6 +70,7 @@ class Gateway:
         prices: Mapping[str, Price] = NO_PRICES,
         budget: Budget = NO_BUDGET,
         notify: Callable[[str], None] = logger.warning,
+        upstream: ModelCalls | None = None,
     ) -> None:
         self._routes = dict(routes)
         self._socket_dir = socket_dir
@@ -71,7 +79,7 @@ class Gateway:
         self._ledger = Ledger(ledger)
         known = {agent_id: prices.get(agent_id) for agent_id in routes}
         self._books = Books(run_id, self._ledger, known, budget, notify)
-        self._upstream = Upstream(
+        self._upstream = upstream or Upstream(
             retry=retry, stall_timeout_seconds=stall_timeout_seconds, redact=self._redact
         )
         self._pending_bytes = 0

@@ -6,8 +6,8 @@ import io
 import os
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import NamedTuple, Self
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import NamedTuple, Protocol, Self
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -50,6 +50,19 @@ class CallProgress:
         self.request_id: str | None = None
         self.may_cost = False
         """The provider has, or may have, been at work on the last attempt."""
+
+
+class ModelCalls(Protocol):
+    """What the gateway passes calls on to: `Upstream`, or what records or replays its answers."""
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(self, *exc_info: object) -> None: ...
+
+    def call(
+        self, route: Route, body: bytes, *, stream: bool, progress: CallProgress
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Send `body` and yield the chunks of the answer; raises as `Upstream.call` does."""
 
 
 class _TransientError(Exception):

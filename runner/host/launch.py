@@ -40,9 +40,10 @@ from runner.host.metadata import Execution, metadata_yaml
 from runner.host.money import Money, money_for
 from runner.host.observer import FinishedRun, RunObserver
 from runner.host.run_socket import RunSocket
-from runner.host.run_spec import AgentRoute, agent_routes, run_spec
+from runner.host.run_spec import AgentRoute, agent_routes, replayed_routes, run_spec
 from runner.host.run_store import NewRun, new_record, store_in
 from runner.host.supervisor import ContainerPlan, supervise
+from runner.host.tape import Replay, Tape
 
 if TYPE_CHECKING:
     from runner.local_model.progress import Progress, Report
@@ -59,6 +60,8 @@ class RunRequest(NamedTuple):
     keep_container: bool = False
     keep_log: bool = True
     debug: bool = False
+    replay: Replay | None = None
+    """The cassette that answers instead of the providers."""
 
 
 class ReadyEngine(NamedTuple):
@@ -108,7 +111,11 @@ def run(
     """
     config = request.config.config
     preparing = engine or engine_in_background(request.environ, config.runner.image)
-    routes = agent_routes(config, environ=request.environ, cwd=request.cwd)
+    routes = (
+        replayed_routes(config)
+        if request.replay
+        else agent_routes(config, environ=request.environ, cwd=request.cwd)
+    )
     money = money_for(request.config, routes, request.question, request.environ)
     ready = preparing.result()
     image = config.runner.image or image_tag(request.environ)
@@ -248,6 +255,7 @@ def _answered(current: _Run, books: _Books) -> RunOutcome:
         spec = current.spec.model_copy(update={"deadline": _deadline(current.spec)})
         atomic_write(new.directory.spec, spec.model_dump_json(indent=2))
         plan = _container_plan(current, spec, image, user)
+        tape = _tape(current)
         service = RunSocket(
             new,
             config.runner,
@@ -255,9 +263,10 @@ def _answered(current: _Run, books: _Books) -> RunOutcome:
             owner_uid=user.host_uid,
             money=current.money,
             notify=_warned(current.observer),
+            tape=tape,
         )
         try:
-            return asyncio.run(
+            outcome = asyncio.run(
                 supervise(
                     current.ready.engine,
                     plan,
@@ -266,8 +275,22 @@ def _answered(current: _Run, books: _Books) -> RunOutcome:
                     books.note_container,
                 )
             )
+            return tape.judged(outcome)
         finally:
             books.usage = service.usage()
+            tape.close()
+
+
+def _tape(current: _Run) -> Tape:
+    request = current.request
+    cassette = current.new.directory.cassette
+    return Tape(
+        record_to=cassette if request.config.config.runner.record else None,
+        question=request.question,
+        config=request.config.resolved,
+        replay=request.replay,
+        noticed=current.observer.noticed,
+    )
 
 
 def _warned(observer: RunObserver) -> Callable[[str], None]:

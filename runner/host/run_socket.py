@@ -9,6 +9,7 @@ from runner.contract.usage import RunUsage
 from runner.host.money import Money
 from runner.host.run_spec import AgentRoute
 from runner.host.run_store import NewRun
+from runner.host.tape import Tape
 
 if TYPE_CHECKING:
     from runner.gateway.server import Gateway
@@ -26,6 +27,7 @@ class RunSocket:
         owner_uid: int,
         money: Money,
         notify: Callable[[str], None],
+        tape: Tape,
     ) -> None:
         self._new = new
         self._settings = settings
@@ -33,6 +35,7 @@ class RunSocket:
         self._owner_uid = owner_uid
         self._money = money
         self._notify = notify
+        self._tape = tape
         self._gateway: Gateway | None = None
 
     @asynccontextmanager
@@ -42,18 +45,20 @@ class RunSocket:
         from runner.gateway.server import Gateway
         from runner.gateway.upstream import RetryPolicy
 
-        retry = self._settings.retry
+        retry = RetryPolicy(self._settings.retry.attempts, self._settings.retry.max_wait_seconds)
+        routes = [route.route() for route in self._routes]
         self._gateway = Gateway(
-            {route.agent_id: route.route() for route in self._routes},
+            {route.agent_id: route for route in routes},
             socket_dir=self._new.directory.socket_dir,
             ledger=self._new.directory.ledger,
             run_id=self._new.run_id,
-            retry=RetryPolicy(retry.attempts, retry.max_wait_seconds),
+            retry=retry,
             stall_timeout_seconds=self._settings.stall_timeout_seconds,
             socket_owner=self._owner_uid,
             prices=self._money.prices(),
             budget=Budget(self._money.limits, self._money.per_agent),
             notify=self._notify,
+            upstream=self._tape.upstream(routes, retry, self._settings.stall_timeout_seconds),
         )
         async with self._gateway:
             yield

@@ -12,10 +12,12 @@ from runner.config.providers import Provider, base_url_for
 from runner.config.specs import agent_spec, coordination_spec
 from runner.contract.spec import RunSpec
 from runner.gateway.credentials import Credential, CredentialRequest, load_credentials
-from runner.gateway.routes import Route, build_route
+from runner.gateway.routes import UNIX_SCHEME, Route, build_route
 from runner.host.run_store import NewRun
 
 LOCAL = "local"
+_REPLAYED_LOCAL = f"{UNIX_SCHEME}://replay/v1"
+"""In place of the local model's socket: nothing listens there, and nothing asks."""
 
 
 class AgentRoute(NamedTuple):
@@ -67,6 +69,22 @@ def agent_routes(
             agent.backend.model,
             base_url_for(agent.backend.provider, agent.backend.base_url),
             credentials[agent.id],
+        )
+        for agent in config.agents
+    )
+
+
+def replayed_routes(config: RunConfig) -> tuple[AgentRoute, ...]:
+    """Return the routes of a run that calls nobody: no credential is looked for."""
+    return tuple(
+        AgentRoute(
+            agent.id,
+            agent.backend.provider,
+            agent.backend.model,
+            _REPLAYED_LOCAL
+            if agent.backend.provider.name == LOCAL
+            else base_url_for(agent.backend.provider, agent.backend.base_url),
+            None,
         )
         for agent in config.agents
     )

@@ -80,6 +80,10 @@ class RunDirectory(NamedTuple):
         return self.root / "usage.jsonl"
 
     @property
+    def cassette(self) -> Path:
+        return self.root / "cassette.jsonl"
+
+    @property
     def lock(self) -> Path:
         return self.root / "supervisor.lock"
 

@@ -1,11 +1,12 @@
 """The packaged examples: every one is valid, and each is found by name in both spellings."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from runner.config.examples import find_example, list_examples
-from runner.config.load import load_config
+from runner.config.load import config_from_data, load_config
 from runner.config.models import RunConfig
 from runner.config.problems import ProblemsError
 from runner.config.providers import PROVIDERS
@@ -17,6 +18,15 @@ def test_example_is_valid(name: str, tmp_path: Path) -> None:
     loaded = load_config(name, cwd=tmp_path)
     assert loaded.warnings == ()
     assert name == loaded.path
+
+
+@pytest.mark.parametrize("name", list_examples())
+def test_what_an_example_resolves_to_is_the_same_configuration(name: str, tmp_path: Path) -> None:
+    """A resolved configuration, as runs keep it, can be run again and resolves to itself."""
+    loaded = load_config(name, cwd=tmp_path)
+    again = config_from_data(json.loads(json.dumps(loaded.resolved)), "kept")
+    assert again.resolved == loaded.resolved
+    assert again.warnings == ()
 
 
 def test_every_provider_has_examples(tmp_path: Path) -> None:

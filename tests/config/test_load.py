@@ -5,7 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from runner.config.load import config_from_flags, find_default_config, load_config
+from runner.config.load import (
+    config_from_data,
+    config_from_flags,
+    find_default_config,
+    load_config,
+)
 from runner.config.specs import agent_spec, coordination_spec, request_params
 from runner.errors import ConfigurationError
 from tests.config.loading import MINIMAL, agent, load, problems
@@ -116,7 +121,6 @@ def test_not_available_yet(key: str, tmp_path: Path) -> None:
         "runner: {nested: {enabled: true}}",
         "runner: {network: {allow: ['example.com:443']}}",
         "runner: {disk: 2g}",
-        "runner: {record: cassette}",
         "memory: {enabled: true}",
     ],
 )
@@ -432,3 +436,27 @@ def test_paths_are_taken_from_the_working_directory(tmp_path: Path) -> None:
     (tmp_path / "sub dir").mkdir()
     (tmp_path / "sub dir" / "c.yaml").write_text(MINIMAL)
     assert load_config("sub dir/c.yaml", cwd=tmp_path).path == "sub dir/c.yaml"
+
+
+def test_data_from_elsewhere_is_checked_as_a_file_is() -> None:
+    """A configuration that was kept somewhere is refused with its key, however odd it is."""
+    backend = {"type": "openai", "model": "m", "api_key": "sk-0123456789abcdef0123456789abcdef"}
+    with pytest.raises(ConfigurationError, match=r"kept: .*api_key"):
+        config_from_data({"agents": [{"id": "a", "backend": backend}]}, "kept")
+    deep: dict[str, object] = {}
+    for _ in range(5000):
+        deep = {"agents": deep}
+    with pytest.raises(ConfigurationError, match="kept"):
+        config_from_data(deep, "kept")
+
+
+def test_what_a_full_configuration_resolves_to_is_the_same_configuration(tmp_path: Path) -> None:
+    """Limits, times and sampling parameters survive being kept."""
+    text = agent(
+        "type: openai, model: m, stop: [a, b], reasoning: {effort: low}, cwd: w",
+        "timeout_settings: {agent_timeout_seconds: 5}\n"
+        "orchestrator: {voting_sensitivity: strict, timeout: {orchestrator_timeout_seconds: 9}}\n"
+        "runner: {memory: 512m, record: true, retry: {attempts: 2}}\n",
+    )
+    loaded = load(tmp_path, text)
+    assert config_from_data(loaded.resolved, "kept").resolved == loaded.resolved

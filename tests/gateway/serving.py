@@ -16,7 +16,7 @@ from runner.contract.spec import Dialect
 from runner.gateway.credentials import Credential
 from runner.gateway.routes import Route, build_route
 from runner.gateway.server import Gateway
-from runner.gateway.upstream import RetryPolicy
+from runner.gateway.upstream import ModelCalls, RetryPolicy
 
 T = TypeVar("T")
 KEY = "sk-test-0123456789abcdefghijklmnopqrstuvwxyz"
@@ -120,6 +120,7 @@ async def served(
     *routes: Route,
     retry: RetryPolicy = QUICK,
     stall_timeout_seconds: float = 30.0,
+    upstream: ModelCalls | None = None,
     **money: Any,
 ) -> AsyncIterator[Served]:
     """Serve `routes` from a socket below `directory`, and connect a container to it.
@@ -139,6 +140,7 @@ async def served(
             retry=retry,
             stall_timeout_seconds=stall_timeout_seconds,
             **money,
+            upstream=upstream,
         ) as gateway,
         container_at(path) as container,
     ):
