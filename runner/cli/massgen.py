@@ -43,6 +43,7 @@ Exit codes:
 @click.option("--no-display", is_flag=True, help="No live display, only the answer.")
 @click.option("--no-logs", is_flag=True, help="Keep no log directory (never with --automation).")
 @click.option("--record", is_flag=True, help="Keep the model calls, for massgen-runner replay.")
+@click.option("--cache", is_flag=True, help="Pay for identical model calls once only.")
 @click.option("--keep-container", is_flag=True, help="Leave the container for debugging.")
 @click.option("--debug", is_flag=True, help="Tracebacks, and a detailed massgen.log.")
 @version_option

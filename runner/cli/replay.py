@@ -129,7 +129,8 @@ def _config(cassette: "Cassette", options: ReplayOptions, shown: str) -> "Loaded
 
     from runner.config.load import config_from_data, load_config
 
-    overrides = [*options.overrides, f"runner.record={str(options.record).lower()}"]
+    record = f"runner.record={str(options.record).lower()}"
+    overrides = [*options.overrides, record, "runner.cache=false"]
     if options.config is not None:
         return load_config(options.config, overrides, cwd=Path.cwd())
     data = dict(cassette.header.config)

@@ -36,6 +36,7 @@ class Options(BaseModel):
     no_display: bool
     no_logs: bool
     record: bool
+    cache: bool
     keep_container: bool
     debug: bool
 
@@ -124,6 +125,8 @@ def load(options: Options, cwd: Path) -> LoadedConfig:
         overrides.append(f"runner.budget.usd={options.budget_usd!r}")
     if options.record:
         overrides.append("runner.record=true")
+    if options.cache:
+        overrides.append("runner.cache=true")
     if options.config is not None:
         if options.model or options.backend or options.system_message:
             raise ConfigurationError(

@@ -426,6 +426,8 @@ class RunnerConfig(ConfigPart):
     """Hosts that a run may reach."""
     nested: NotYet = None
     """Runs that agents start."""
+    cache: bool = False
+    """Answer requests that were answered before from the disk, without paying again."""
     record: bool = False
     """Keep every model call in a cassette, from which `massgen-runner replay` runs it again."""
 

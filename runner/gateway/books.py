@@ -233,6 +233,7 @@ class OpenCall:
                 if self._price is None
                 else usd(self._used(tokens, progress).picousd),
                 "estimated": tokens.estimated,
+                "cached_response": progress.cached_response,
             }
         )
         if settled.model_copy(update={"ended": self._record.ended}) != self._record:

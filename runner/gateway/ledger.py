@@ -61,6 +61,8 @@ class CallRecord(BaseModel):
     """None: the model's price is not known."""
     estimated: bool = False
     """Not the provider's numbers."""
+    cached_response: bool = False
+    """Answered from the disk, by the cache or a replay: no provider was asked, nothing is paid."""
 
     def usage(self) -> Usage:
         """Return what the call counts for."""

@@ -89,6 +89,7 @@ class Replaying:
         """Yield what was recorded for this request; raises what was raised then."""
         number = await self._recorded(route, body, stream=stream)
         recorded = self._calls[number]
+        progress.cached_response = True
         progress.status = recorded.end.status
         progress.attempts = recorded.end.attempts
         progress.request_id = recorded.end.request_id

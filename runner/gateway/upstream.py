@@ -50,6 +50,8 @@ class CallProgress:
         self.request_id: str | None = None
         self.may_cost = False
         """The provider has, or may have, been at work on the last attempt."""
+        self.cached_response = False
+        """No provider was asked: the answer came from the disk."""
 
 
 class ModelCalls(Protocol):

@@ -43,7 +43,7 @@ from runner.host.run_socket import RunSocket
 from runner.host.run_spec import AgentRoute, agent_routes, replayed_routes, run_spec
 from runner.host.run_store import NewRun, new_record, store_in
 from runner.host.supervisor import ContainerPlan, supervise
-from runner.host.tape import Replay, Tape
+from runner.host.tape import Replay, Tape, responses_directory
 
 if TYPE_CHECKING:
     from runner.local_model.progress import Progress, Report
@@ -284,8 +284,10 @@ def _answered(current: _Run, books: _Books) -> RunOutcome:
 def _tape(current: _Run) -> Tape:
     request = current.request
     cassette = current.new.directory.cassette
+    settings = request.config.config.runner
     return Tape(
-        record_to=cassette if request.config.config.runner.record else None,
+        record_to=cassette if settings.record else None,
+        cache_in=responses_directory(request.environ) if settings.cache else None,
         question=request.question,
         config=request.config.resolved,
         replay=request.replay,

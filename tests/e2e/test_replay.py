@@ -184,6 +184,23 @@ def test_a_budget_is_no_matter_in_a_replay(
     assert again.status.usage.output_tokens == 0
 
 
+def test_the_cache_pays_for_a_run_once(
+    project: Project, provider: Provider, engine_view: EngineView
+) -> None:
+    """A run of one agent that is started again is answered from the disk, and marked."""
+    project.write_config(provider.url, agents=("agent_a",))
+    first = project.answer("Why?", "--cache")
+    second = project.answer("Why?", "--cache")
+    assert_ended(second, ExitCode.SUCCESS, project, engine_view)
+    assert len(provider.requests) == 1
+    assert second.said["ANSWER_PREVIEW"] == first.said["ANSWER_PREVIEW"]
+    assert "Cache: 1 model call answered from the disk" in second.stderr
+    assert first.status.usage.output_tokens > 0
+    assert second.status.usage.output_tokens == 0
+    run = project.directory / ".massgen" / "runs" / second.status.meta.run_id
+    assert b'"cached_response":true' in (run / "usage.jsonl").read_bytes()
+
+
 def test_runs_that_failed_fail_again(
     project: Project, provider: Provider, engine_view: EngineView
 ) -> None:
