@@ -311,3 +311,10 @@ def test_says_which_run_was_not_recorded(project: Project, provider: Provider) -
         done = replay(project, *arguments)
         assert done.exit_code == ExitCode.CONFIGURATION
         assert "--record" in done.stderr
+
+
+def test_a_cassette_cannot_be_kept_without_a_log(project: Project, provider: Provider) -> None:
+    """Recording into a directory that is to be removed is refused before anything starts."""
+    project.write_config(provider.url, agents=("agent_a",), runner={"record": True})
+    done = project.massgen("--no-logs", "--config", "config.yaml", "Why?")
+    assert_refused(done, project, "--no-logs: together with --record")
