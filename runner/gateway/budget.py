@@ -49,6 +49,18 @@ class Limits(NamedTuple):
         limit: int | None = getattr(self, unit)
         return limit
 
+    def items(self) -> Iterator[tuple[Unit, int | None]]:
+        """Yield each unit with its limit."""
+        return zip(_UNITS, self, strict=True)
+
+    def lower(self, other: "Limits") -> "Limits":
+        """Return the lower of each two limits."""
+        return Limits(*map(_lower, self, other))
+
+
+def _lower(one: int | None, other: int | None) -> int | None:
+    return min((limit for limit in (one, other) if limit is not None), default=None)
+
 
 NO_LIMITS = Limits()
 

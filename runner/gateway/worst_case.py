@@ -18,16 +18,26 @@ PROVIDERS_OWN_TOKENS = 1024
 MAX_REPLIES = 128
 LENGTH_KEYS = ("max_tokens", "max_completion_tokens")
 
-# Each makes a call cost what no list of token prices says, or makes its input unlike its bytes.
-_UNBOUNDED_KEYS = frozenset(
+# What bounds, or does not change, what a call costs. Everything else could add what no list of
+# token prices says: searches, tools of the provider's own, dearer queues, other models.
+_KNOWN_KEYS = frozenset(
     {
-        *("audio", "best_of", "container", "inference_geo", "mcp_servers", "modalities", "plugins"),
-        *("prediction", "provider", "route", "search_parameters", "speed", "transforms"),
-        *("web_search_options", "extra_body"),
+        *("model", "messages", "system", "stream", "stream_options", "n", *LENGTH_KEYS),
+        *("temperature", "top_p", "top_k", "min_p", "stop", "stop_sequences", "seed"),
+        *("random_seed", "presence_penalty", "frequency_penalty", "repetition_penalty"),
+        *("reasoning", "reasoning_effort", "thinking", "verbosity", "text", "chat_template_kwargs"),
+        *("tools", "tool_choice", "parallel_tool_calls", "functions", "function_call"),
+        *("response_format", "output_config", "logprobs", "top_logprobs", "logit_bias"),
+        *("user", "metadata", "store", "prompt_cache_key", "safety_identifier", "safe_prompt"),
+        "cache_control",
     }
 )
 _SERVICE_TIERS = frozenset({"default", "flex", "standard_only"})
-_BY_REFERENCE = frozenset({"url", "file_id", "file_url", "image_url", "file_uri"})
+_TOOLS = frozenset({"function", "custom"})
+# A picture or a document of few bytes can be many tokens.
+_TEXT_PARTS = frozenset(
+    {"text", "refusal", "thinking", "redacted_thinking", "tool_use", "tool_result"}
+)
 
 
 class WorstCase(NamedTuple):
@@ -59,33 +69,36 @@ def worst_case(request: ModelRequest) -> WorstCase:
 def refuse_unbounded(fields: dict[str, Any]) -> None:
     """Raise Refusal for a request whose cost its text and its limit do not bound."""
     for key in fields:
-        if key in _UNBOUNDED_KEYS:
-            raise _unbounded(key)
+        if key not in _KNOWN_KEYS and key != "service_tier":
+            raise _unbounded(one_line(key, 60))
     if fields.get("service_tier") not in {None, *_SERVICE_TIERS}:
         raise _unbounded("service_tier")
-    tools = fields.get("tools")
-    for tool in tools if isinstance(tools, list) else []:
-        # Tools that the provider runs itself are paid by the call, and put text into the input.
-        if isinstance(tool, dict) and tool.get("type", "custom") not in {"function", "custom"}:
-            raise _unbounded(f"the tool {one_line(str(tool.get('type')), 40)!r}")
-    _refuse_references(fields.get("messages"))
-    _refuse_references(fields.get("system"))
+    for tool in _dicts(fields.get("tools")):
+        # Tools that the provider runs itself are paid by the call, and add to the input.
+        _require(tool.get("type", "custom"), _TOOLS, "the tool")
+    for message in _dicts(fields.get("messages")):
+        if "audio" in message:
+            raise _unbounded("audio")
+        _require_text(message.get("content"))
+    _require_text(fields.get("system"))
 
 
-def _refuse_references(value: Any) -> None:
-    """Raise Refusal for media that are only named: their size is not known here."""
-    pending = [value]
-    while pending:
-        at = pending.pop()
-        if isinstance(at, list):
-            pending.extend(at)
-        elif isinstance(at, dict):
-            for key, inner in at.items():
-                if key in {"arguments", "input"}:  # of a tool call: text
-                    continue
-                if key in _BY_REFERENCE and isinstance(inner, str) and inner[:5] != "data:":
-                    raise _unbounded(f"{key} of something that is not in the request")
-                pending.append(inner)
+def _require_text(content: Any) -> None:
+    """Raise Refusal for parts of a message that are no text."""
+    for part in _dicts(content):
+        _require(part.get("type", "text"), _TEXT_PARTS, "a part of type")
+        if part.get("type") == "tool_result":
+            _require_text(part.get("content"))
+
+
+def _require(kind: Any, allowed: frozenset[str], what: str) -> None:
+    if not isinstance(kind, str) or kind not in allowed:
+        raise _unbounded(f"{what} {one_line(str(kind), 40)!r}")
+
+
+def _dicts(value: Any) -> list[dict[str, Any]]:
+    items = value if isinstance(value, list) else [value]
+    return [item for item in items if isinstance(item, dict)]
 
 
 def _unbounded(what: str) -> Refusal:
@@ -105,5 +118,7 @@ def _whole(fields: dict[str, Any], key: str) -> int:
 
 def _text_bytes(request: ModelRequest) -> int:
     """Return the bytes of a request without JSON's escapes."""
+    if b"\\u" not in request.body:
+        return len(request.body)
     text = json.dumps(request.fields, ensure_ascii=False, separators=(",", ":"))
     return min(len(request.body), len(text.encode("utf-8", "surrogatepass")))

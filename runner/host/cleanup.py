@@ -15,7 +15,9 @@ from runner.contract.outcome import ExitCode, RunOutcome
 from runner.contract.run_id import is_run_id
 from runner.contract.spec import RunSpec
 from runner.contract.status import Status
+from runner.contract.usage import RunUsage
 from runner.errors import RunnerError
+from runner.gateway.ledger import read_ledger, sum_of
 from runner.host.closing import (
     close_record,
     close_status,
@@ -88,9 +90,16 @@ def close_abandoned(run: RunDirectory, record: RunRecord) -> RunOutcome:
         outcome = RunOutcome.of(ExitCode.EXECUTION, _ABANDONED)
     fallback = status or _status_from_spec(run, record)
     with contextlib.suppress(OSError):
-        close_status(run, log, fallback, outcome, None)
+        close_status(run, log, fallback, outcome, _usage_of(run, fallback))
     close_record(run, record, outcome)
     return outcome
+
+
+def _usage_of(run: RunDirectory, status: Status) -> RunUsage:
+    """Return what the ledger says; calls that were under way count with what was set aside."""
+    counted = sum_of(read_ledger(run.ledger).calls)
+    limits = {name: getattr(status.usage, name) for name in ("budget_usd", "budget_note")}
+    return counted.model_copy(update=limits)
 
 
 def _status_from_spec(run: RunDirectory, record: RunRecord) -> Status:

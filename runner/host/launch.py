@@ -116,7 +116,8 @@ def run(
         if request.replay
         else agent_routes(config, environ=request.environ, cwd=request.cwd)
     )
-    money = money_for(request.config, routes, request.question, request.environ)
+    is_paid = request.replay is None
+    money = money_for(request.config, routes, request.question, request.environ, is_paid=is_paid)
     ready = preparing.result()
     image = config.runner.image or image_tag(request.environ)
     if config.runner.image and not ready.has_image:
@@ -248,7 +249,11 @@ def _answered(current: _Run, books: _Books) -> RunOutcome:
     """Serve the run socket and supervise the container until it is dead."""
     config, new = current.request.config.config, current.new
     user = _user(current.ready.info)
-    with ThreadPoolExecutor(1) as aside, _reachable_routes(current) as routes:
+    with (
+        ThreadPoolExecutor(1) as aside,
+        _reachable_routes(current) as routes,
+        current.money.granted(new.directory) as limits,
+    ):
         aside.submit(_write_metadata, current)
         image = _ensured_image(current)
         _lend(new, user)
@@ -262,6 +267,7 @@ def _answered(current: _Run, books: _Books) -> RunOutcome:
             routes,
             owner_uid=user.host_uid,
             money=current.money,
+            limits=limits,
             notify=_warned(current.observer),
             tape=tape,
         )

@@ -1,7 +1,9 @@
 """What a run's models cost and what it may spend, settled before it starts. Runs on: host."""
 
+import datetime as dt
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -9,9 +11,17 @@ from runner.config.load import LoadedConfig
 from runner.config.models import AgentConfig, LimitsConfig
 from runner.config.prices import own_prices
 from runner.config.specs import request_params
+from runner.config.standing_budget import (
+    NO_STANDING_BUDGET,
+    GivenBudget,
+    standing_budget,
+    with_standing,
+)
 from runner.errors import ConfigurationError
 from runner.gateway.budget import Account, Amount, DoesNotFitError, Limits, picousd
+from runner.host.day_budget import DayBudget, state_directory
 from runner.host.run_spec import AgentRoute
+from runner.host.run_store import RunDirectory
 
 if TYPE_CHECKING:
     from runner.gateway.pricing import Price
@@ -24,15 +34,34 @@ class Money(NamedTuple):
     """By agent; those that nobody has said are left out. The first look takes a while."""
     limits: Limits
     per_agent: Limits
+    day: DayBudget | None = None
+
+    @contextmanager
+    def granted(self, run: RunDirectory) -> Iterator[Limits]:
+        """Yield the run's limits, for a block within which it makes its calls.
+
+        Raises ConfigurationError where other runs have used up the day meanwhile.
+        """
+        if self.day is None:
+            yield self.limits
+            return
+        with self.day.share(run, self.limits) as limits:
+            yield limits
 
 
 def money_for(
-    loaded: LoadedConfig, routes: Sequence[AgentRoute], question: str, environ: Mapping[str, str]
+    loaded: LoadedConfig,
+    routes: Sequence[AgentRoute],
+    question: str,
+    environ: Mapping[str, str],
+    *,
+    is_paid: bool = True,
 ) -> Money:
     """Return the prices and limits of a run; prices are looked up now only for a budget in USD.
 
     Raises ConfigurationError for such a budget without a price, for one that is used up before
-    anybody has said a word, and for a price file that cannot be used.
+    anybody has said a word, and for a price file that cannot be used. A run that is not paid (a
+    replay) has its own limits, so that it ends as it did, and takes nothing out of the day.
     """
     own = own_prices(loaded.config, loaded.path, environ)
 
@@ -46,11 +75,23 @@ def money_for(
         }
         return {agent_id: price for agent_id, price in found.items() if price is not None}
 
-    budget = loaded.config.runner.budget
-    money = Money(prices, limits_of(budget), limits_of(budget.per_agent))
+    standing = standing_budget(environ) if is_paid else NO_STANDING_BUDGET
+    budget = with_standing(loaded.config.runner.budget, standing.budget.per_run)
+    day = _day_budget(standing, environ)
+    wanted = limits_of(budget)
+    limits = wanted.lower(day.left()) if day else wanted
+    money = Money(prices, limits, limits_of(budget.per_agent), day)
     if problems := [*_without_price(loaded, money), *_too_small(loaded, money, question)]:
         raise ConfigurationError(*problems)
     return money
+
+
+def _day_budget(standing: GivenBudget, environ: Mapping[str, str]) -> DayBudget | None:
+    limits, directory = limits_of(standing.budget.per_day), state_directory(environ)
+    if not limits.any or directory is None:
+        return None
+    today = dt.datetime.now().astimezone().date()
+    return DayBudget(directory, today, limits, standing.path)
 
 
 def limits_of(limits: LimitsConfig) -> Limits:
@@ -88,7 +129,7 @@ def _too_small(loaded: LoadedConfig, money: Money, question: str) -> Iterator[st
             Account(agent.id, money.per_agent, run).check(smallest)
         except DoesNotFitError as error:
             yield (
-                f"{loaded.path}: runner.budget: too small for the first call of "
+                f"{loaded.path}: the budget is too small for the first call of "
                 f"agents.{index} ({agent.id}): {error}"
             )
 

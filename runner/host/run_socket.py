@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from runner.config.models import RunnerConfig
 from runner.contract.usage import RunUsage
+from runner.gateway.budget import Limits
 from runner.host.money import Money
 from runner.host.run_spec import AgentRoute
 from runner.host.run_store import NewRun
@@ -26,6 +27,7 @@ class RunSocket:
         *,
         owner_uid: int,
         money: Money,
+        limits: Limits,
         notify: Callable[[str], None],
         tape: Tape,
     ) -> None:
@@ -34,6 +36,7 @@ class RunSocket:
         self._routes = routes
         self._owner_uid = owner_uid
         self._money = money
+        self._limits = limits
         self._notify = notify
         self._tape = tape
         self._gateway: Gateway | None = None
@@ -56,7 +59,7 @@ class RunSocket:
             stall_timeout_seconds=self._settings.stall_timeout_seconds,
             socket_owner=self._owner_uid,
             prices=self._money.prices(),
-            budget=Budget(self._money.limits, self._money.per_agent),
+            budget=Budget(self._limits, self._money.per_agent),
             notify=self._notify,
             upstream=self._tape.upstream(routes, retry, self._settings.stall_timeout_seconds),
         )

@@ -160,7 +160,20 @@ def test_usage_is_asked_for_where_a_budget_depends_on_it(
         {"web_search_options": {}},
         {"service_tier": "priority"},
         {"tools": [{"type": "web_search"}]},
-        {"messages": [{"role": "user", "content": [{"image_url": {"url": "https://x.org/i"}}]}]},
+        {"tools": [{"type": ["function"]}]},
+        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]},
+        {"messages": [{"role": "user", "content": {"type": "document"}}]},
+        {
+            "messages": [
+                {
+                    "role": "user",
+                    "content": [{"type": "tool_result", "content": [{"type": "image"}]}],
+                }
+            ]
+        },
+        {"messages": [{"role": "assistant", "audio": {"id": "a"}}]},
+        {"system": [{"type": "document"}]},
+        {"some_new_key": 1},
         {"max_tokens": -1},
         {"max_tokens": "9"},
         {"max_tokens": True},
