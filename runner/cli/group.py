@@ -16,6 +16,7 @@ _COMMANDS: Mapping[str, str] = MappingProxyType(
     {
         "clean": "runner.cli.clean:clean",
         "completion": "runner.cli.completion:completion",
+        "cost": "runner.cli.cost:cost",
         "doctor": "runner.cli.doctor:doctor",
         "engine": "runner.cli.engine:engine",
         "image": "runner.cli.image:image",

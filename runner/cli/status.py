@@ -86,6 +86,8 @@ def _show(status: "Status", *, as_json: bool) -> None:
     from runner.report.words import agent_words, totals
 
     click.echo(f"{one_line(status.meta.run_id)}  {totals(status, status.meta.elapsed_seconds)}")
+    if status.usage.budget_note is not None:
+        click.echo(f"  {one_line(status.usage.budget_note)}")
     for name, agent in status.agents.items():
         click.echo(f"  {one_line(name)}: {agent_words(agent)}")
     if status.meta.outcome is not None:

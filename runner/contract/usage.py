@@ -29,7 +29,8 @@ class Usage(BaseModel):
             output_tokens=self.output_tokens + other.output_tokens,
             cached_tokens=self.cached_tokens + other.cached_tokens,
             reasoning_tokens=self.reasoning_tokens + other.reasoning_tokens,
-            cost_usd=sum(costs) if costs else None,
+            # No price is finer than that, and so the sum is the true one, without binary dust.
+            cost_usd=round(sum(costs), 12) if costs else None,
         )
 
 

@@ -2,6 +2,7 @@
 
 from runner.contract.status import AgentState, AgentStatus, Status
 from runner.contract.text import one_line
+from runner.contract.usage import RunUsage
 
 _ERROR_CHARS = 120
 _WITH_LABEL = frozenset({AgentStatus.ANSWERED, AgentStatus.COMPLETED})
@@ -26,10 +27,23 @@ def phase_words(phase: str) -> str:
 
 
 def usage_words(status: Status) -> str:
-    """Return tokens, and the cost where prices are known."""
+    """Return the cost and what is left, where prices are known, and tokens."""
     usage = status.usage
     words = f"{usage.input_tokens} tokens in, {usage.output_tokens} out"
-    return words if usage.cost_usd is None else f"{words}  {usage.cost_usd:.4f} USD"
+    money = money_words(usage)
+    return f"{money}  {words}" if money else words
+
+
+def money_words(usage: RunUsage) -> str:
+    """Return what a run has cost, and what its budget leaves; empty where no price is known."""
+    if usage.cost_usd is None and usage.budget_usd is None:
+        return ""
+    cost_usd = usage.cost_usd or 0.0
+    if usage.budget_usd is None:
+        return f"{cost_usd:.4f} USD"
+    left = max(0.0, usage.budget_usd - cost_usd)
+    aside = f" ({usage.reserved_usd:.4f} set aside)" if usage.reserved_usd else ""
+    return f"{cost_usd:.4f} of {usage.budget_usd:.4f} USD, {left:.4f} left{aside}"
 
 
 def agent_words(agent: AgentState) -> str:

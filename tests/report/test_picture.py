@@ -18,6 +18,7 @@ from runner.contract.status import (
     Results,
     Status,
 )
+from runner.contract.usage import RunUsage
 from runner.report.picture import Look, picture
 from tests.report.runs import HOSTILE, status_of
 
@@ -49,6 +50,30 @@ def test_whole_picture() -> None:
         "⠸ agent_b  streaming  -             -  -                 1       -",
         "120 tokens in, 34 out",
     ]
+
+
+@pytest.mark.parametrize(
+    ("usage", "words"),
+    [
+        (RunUsage(cost_usd=0.0123456), "0.0123 USD  0 tokens in, 0 out"),
+        (
+            RunUsage(cost_usd=0.125, budget_usd=0.5, reserved_usd=0.0),
+            "0.1250 of 0.5000 USD, 0.3750 left  0 tokens in, 0 out",
+        ),
+        (
+            RunUsage(cost_usd=0.125, budget_usd=0.5, reserved_usd=0.25),
+            "0.1250 of 0.5000 USD, 0.3750 left (0.2500 set aside)  0 tokens in, 0 out",
+        ),
+        (
+            RunUsage(budget_usd=0.5),
+            "0.0000 of 0.5000 USD, 0.5000 left  0 tokens in, 0 out",
+        ),
+        (RunUsage(input_tokens=3), "3 tokens in, 0 out"),
+    ],
+)
+def test_money(usage: RunUsage, words: str) -> None:
+    """The last line begins with what was spent and what is left, as far as there are prices."""
+    assert drawn(status_of(usage=usage))[-1] == words
 
 
 def test_ascii() -> None:
