@@ -152,6 +152,7 @@ def test_five_in_parallel(guided: Project, engine_view: EngineView) -> None:
     assert questions == {f"Task {number}" for number in range(1, 6)}
 
 
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # the guide's own habit
 def test_reading_results(guided: Project) -> None:
     """`read_massgen_results` reads a run's directory."""
     done = guided.answer("Your question?")
