@@ -96,6 +96,7 @@ class LiveDisplay:
         self._status = run.status
         if self._live is not None:
             self._live.stop()  # draws the last picture
+            self._err.lines("")
         _write_end(run, self._out, self._err)
 
     def _say(self, line: str, style: str) -> None:
