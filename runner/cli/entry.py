@@ -1,6 +1,7 @@
 """The two commands' entry points, and the one place that decides an exit code. Runs on: host."""
 
 import gc
+import io
 import os
 import signal
 import sys
@@ -39,6 +40,7 @@ def _runner_group() -> click.Command:
 def _end(load: Callable[[], click.Command], program: str) -> NoReturn:
     gc.set_threshold(_NEW_OBJECTS_BEFORE_COLLECTION)
     _reopen_closed_streams()
+    _write_what_the_encoding_lacks_as_escapes()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     code = main(load, program, sys.argv[1:])
     _flush_quietly()
@@ -113,6 +115,12 @@ def _reopen_closed_streams() -> None:
                 os.close(null)
         if getattr(sys, name) is None:
             setattr(sys, name, open(descriptor, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
+
+
+def _write_what_the_encoding_lacks_as_escapes() -> None:
+    """Let no character of a question, a path or an answer end a command (stderr does so anyway)."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _flush_quietly() -> None:

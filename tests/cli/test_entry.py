@@ -7,6 +7,7 @@ import pytest
 
 from runner import __version__
 from runner.cli.group import massgen_runner
+from tests.cli.stored_runs import stored_run
 from tests.support.massgen import Project
 
 PROGRAMS = ("massgen", "massgen-runner")
@@ -93,6 +94,15 @@ def test_closed_streams(program: str, work: Project) -> None:
     """A command started with closed standard streams ends with its usual code."""
     with work.shell(f"{program} --help <&- >&- 2>&-; exit $?") as running:
         assert running.finish().exit_code == 0
+
+
+def test_poor_encoding(work: Project) -> None:
+    """A terminal without Unicode gets escapes for what it lacks, and no error."""
+    stored_run(work.directory, question="Größe → 大?")
+    env = {"PYTHONIOENCODING": "latin-1"}
+    done = work.massgen("ps", "--all", program="massgen-runner", env=env)
+    assert done.exit_code == 0
+    assert "\\u2192 \\u5927?" in done.stdout
 
 
 def test_list_examples(work: Project) -> None:
