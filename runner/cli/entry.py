@@ -41,8 +41,12 @@ def _end(load: Callable[[], click.Command], program: str) -> NoReturn:
     gc.set_threshold(_NEW_OBJECTS_BEFORE_COLLECTION)
     _reopen_closed_streams()
     _write_what_the_encoding_lacks_as_escapes()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup has SIGHUP ignored: so it stays
+            signal.signal(number, signal.default_int_handler)
     code = main(load, program, sys.argv[1:])
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # the code is decided
     _flush_quietly()
     gc.freeze()  # or the interpreter goes through everything once more before it ends
     sys.exit(code)

@@ -82,6 +82,7 @@ def _run(options: Options) -> int:
         keep_container=options.keep_container,
         keep_log=options.automation or not (options.no_logs or not _wants_log(loaded)),
         debug=options.debug,
+        ends_process=True,
     )
     observer = _observer(options, loaded)
     for warning in loaded.warnings:

@@ -12,7 +12,7 @@ from runner.contract.text import one_line
 _SIGNALS = {129: "SIGHUP", 130: "SIGINT", 134: "SIGABRT", 137: "SIGKILL", 139: "SIGSEGV"}
 _SIGTERM_CODE = 143
 _LOG_LINE_CHARS = 300
-INTERRUPTED = "interrupted by Ctrl-C, SIGTERM or massgen-runner stop"
+INTERRUPTED = "interrupted by Ctrl-C, a signal or massgen-runner stop"
 
 
 class EndedBy(enum.Enum):

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,17 +58,13 @@ RUN_HERE = (
     '"completion_percentage": 65',
     "LOG_DIR: /path/to/",
     "execution_metadata.yaml       # Session metadata",
-)
-"""A text of each block that a test below runs or holds against a run."""
-NEEDS_BACKGROUND_SHELLS = (
     "shell_id = start_shell(\n",
     "def run_massgen_automation",
     "def run_experiments_in_parallel",
     "def optimize_config",
     "def ab_test_configs",
-    "result = run_massgen_automation(config, question, timeout_seconds=300)",
-    "if shell_id:",
 )
+"""A text of each block that a test below runs or holds against a run."""
 NEEDS_NESTED_RUNS = (
     "@examples/configs/meta/",
     "massgen/configs/meta/",
@@ -75,6 +72,8 @@ NEEDS_NESTED_RUNS = (
     'command_line_execution_mode: "docker"',
 )
 FRAGMENTS = (
+    "result = run_massgen_automation(config, question, timeout_seconds=300)",
+    "if shell_id:",
     "Instance 1:",
     "log_YYYYMMDD_HHMMSS_ffffff/status.json",
     'elif result["exit_code"] == 3',
@@ -88,7 +87,7 @@ FRAGMENTS = (
 
 def test_every_block_is_accounted_for() -> None:
     """Each block of the guide is run here, or stands in a list that says why not."""
-    known = RUN_HERE + NEEDS_BACKGROUND_SHELLS + NEEDS_NESTED_RUNS + FRAGMENTS
+    known = RUN_HERE + NEEDS_NESTED_RUNS + FRAGMENTS
     strange = [b.line for b in blocks() if not any(text in b.text for text in known)]
     assert strange == []
 
@@ -111,6 +110,14 @@ def _bash(project: Project, script: str) -> Completed:
     path = f"{tools}:{project.environment['PATH']}"
     with project.shell(script, env={"PATH": path}) as running:
         return running.finish()
+
+
+def _python(project: Project, script: str) -> str:
+    """Run a Python example from a file of its own and return what it printed."""
+    (project.directory / "example.py").write_text(script)
+    done = _bash(project, f"{sys.executable} example.py")
+    assert done.exit_code == 0, done
+    return done.stdout
 
 
 def _without_uv(script: str) -> str:
@@ -150,6 +157,56 @@ def test_five_in_parallel(guided: Project, engine_view: EngineView) -> None:
         questions.add(status["meta"]["question"])
         assert engine_view.containers(status["meta"]["run_id"]) == []
     assert questions == {f"Task {number}" for number in range(1, 6)}
+
+
+def test_background_shell(guided: Project) -> None:
+    """The basic use of BackgroundShellManager: start, poll, read the exit code and the output."""
+    printed = _python(guided, block("shell_id = start_shell(\n", "python"))
+    assert "Exit code: 0" in printed
+    assert "COMPLETED: 2 agents" in printed
+
+
+def test_recommended_pattern(guided: Project) -> None:
+    """`run_massgen_automation`, the whole program, gets its answer."""
+    printed = _python(guided, block("def run_massgen_automation", "python"))
+    assert "Progress: 100%" in printed
+    assert "Success! Answer: " in printed
+    assert "Full logs: " in printed
+
+
+def test_recommended_pattern_on_a_failure(guided: Project, refused_provider_url: str) -> None:
+    """The same program says so when no agent can finish."""
+    guided.write_config(refused_provider_url, "my_config.yaml")
+    printed = _python(guided, block("def run_massgen_automation", "python"))
+    assert "Failed: Process failed with exit code 2" in printed
+
+
+def test_experiments_in_parallel(guided: Project, provider: Provider) -> None:
+    """`run_experiments_in_parallel` runs three configurations at once."""
+    for name in ("config_fast.yaml", "config_thorough.yaml", "config_creative.yaml"):
+        guided.write_config(provider.url, name)
+    # The guide's block uses a name that it forgets to import.
+    missing = "from massgen.filesystem_manager.background_shell import get_shell_output\n"
+    printed = _python(guided, missing + block("def run_experiments_in_parallel", "python"))
+    assert len(re.findall(r"^config_\w+\.yaml: stopped in [\d.]+s$", printed, re.MULTILINE)) == 3
+
+
+@pytest.mark.slow
+def test_tuning_and_comparing(guided: Project) -> None:
+    """`optimize_config` finds the fastest of six variants; `ab_test_configs` compares two."""
+    pattern = block("def run_massgen_automation", "python").partition("# Usage example")[0]
+    script = (
+        pattern,
+        block("def optimize_config", "python"),
+        block("def ab_test_configs", "python"),
+        "import yaml",
+        "base = yaml.safe_load(open('my_config.yaml'))",
+        "print('best:', optimize_config(base, 'Which?')['status'])",
+        "print('rates:', ab_test_configs('my_config.yaml', 'config.yaml', ['Why?', 'How?']))",
+    )
+    printed = _python(guided, "\n".join(script))
+    assert "best: success" in printed
+    assert printed.count("'success_rate': 1.0") == 2
 
 
 @pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # the guide's own habit
