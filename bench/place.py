@@ -20,6 +20,8 @@ _PASSED_ON = ("DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "XDG_RUNTI
 _WAIT_SECONDS = 30.0
 T = TypeVar("T")
 SLOW_TOKENS_PER_SECOND = 20
+STREAMED_WORD = "word"
+"""Of the provider's length of a token, so that each is an event of its own."""
 _ANSWER = "The answer is forty-two."
 
 
@@ -71,7 +73,8 @@ class Place:
         """Return the model requests that arrived after an instant."""
         asked: dict[int, dict[str, Any]] = {}
         ends: dict[int, float] = {}
-        for line in self._provider_log.read_text().splitlines():
+        complete, _, _ = self._provider_log.read_text().rpartition("\n")  # the last may be half
+        for line in complete.splitlines():
             entry = json.loads(line)
             if entry["event"] == "request":
                 asked[entry["number"]] = entry
@@ -96,7 +99,7 @@ def script(stream_tokens: int) -> dict[str, Any]:
     vote = {"kind": "vote", "agent_id": "agent1", "tokens_per_chunk": 1}
     slow = {
         "kind": "text",
-        "text": "word" * 10_000,
+        "text": STREAMED_WORD * 10_000,
         "tokens_per_chunk": 1,
         "delay_seconds_per_chunk": 1 / SLOW_TOKENS_PER_SECOND,
     }
@@ -107,7 +110,7 @@ def script(stream_tokens: int) -> dict[str, Any]:
             {
                 "model": "stream-*",
                 "step": "vote",
-                "replies": [{**vote, "saying": "word" * stream_tokens}],
+                "replies": [{**vote, "saying": STREAMED_WORD * stream_tokens}],
             },
             {"model": "slow-*", "replies": [slow]},
             {"model": "silent-*", "replies": [{"kind": "silence"}]},

@@ -12,7 +12,7 @@ import aiohttp
 
 from bench.cpu import CgroupUsage, ContainerWatch, find_cgroup, process_seconds
 from bench.figures import Key, Samples
-from bench.place import ROOT, Place, wait_for
+from bench.place import ROOT, STREAMED_WORD, Place, wait_for
 from bench.processes import Command, Finished, MeasurementError, finished
 from runner.contract.outcome import ExitCode
 from runner.host.container_spec import (
@@ -180,6 +180,7 @@ class RunnerBench:
     def _streaming(self) -> None:
         run = self._run("stream")
         tokens = _AGENTS * self._sizes.stream_tokens
+        _check_all_arrived(run.done.log_dir, self._sizes.stream_tokens)
         asked = [r for r in self._place.requests(run.done.began) if r.step == "vote"]
         seconds = _last_vote(run.done.log_dir) - min(r.arrived for r in asked)
         self._add(Key.STREAM_RATE, tokens / seconds)
@@ -222,8 +223,19 @@ def _last_vote(log_dir: Path) -> float:
     return max(float(event["timestamp"]) for event in events if event["event_type"] == "vote")
 
 
+def _check_all_arrived(log_dir: Path, tokens: int) -> None:
+    """Raise MeasurementError unless each agent's output holds all its tokens."""
+    for output in (log_dir / "agent_outputs").glob("agent_*.txt"):
+        arrived = output.read_text().count(STREAMED_WORD)
+        if arrived != tokens:
+            raise MeasurementError(f"{arrived} of {tokens} tokens arrived in {output.name}")
+
+
 async def _read_directly(url: str) -> float:
-    """Return tokens a second of the provider's own, two streams read at once and thrown away."""
+    """Return tokens a second of the provider's own, two streams read at once and thrown away.
+
+    A token that is cut by the end of a read is not counted: about one in a thousand.
+    """
     body = {
         "model": "stream-a",
         "stream": True,
@@ -235,7 +247,7 @@ async def _read_directly(url: str) -> float:
         events = 0
         async with session.post(f"{url}/chat/completions", json=body) as response:
             async for chunk in response.content.iter_any():
-                events += chunk.count(b"\ndata: ")
+                events += chunk.count(b'"content": "' + STREAMED_WORD.encode())
         return events
 
     began = time.monotonic()

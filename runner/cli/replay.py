@@ -90,6 +90,7 @@ def _replay(options: ReplayOptions) -> int:
         environ=os.environ,
         cli_args=sys.argv[1:],
         debug=options.debug,
+        ends_process=True,
         replay=Replay(cassette, ReplaySettings(speed=options.speed, strict=options.strict)),
     )
     return int(run(request, observer).outcome.exit_code)

@@ -88,6 +88,7 @@ def _run(options: Options) -> int:
         or options.automation
         or not (options.no_logs or not _wants_log(loaded)),
         debug=options.debug,
+        ends_process=True,
     )
     observer = make_observer(loaded, automation=options.automation, display=not options.no_display)
     for warning in loaded.warnings:

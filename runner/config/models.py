@@ -409,7 +409,7 @@ class RunnerConfig(ConfigPart):
     memory: Annotated[str, AfterValidator(_memory)] = "1g"
     """The most memory that the run container may use."""
     cpus: Annotated[float, Field(ge=0.05, le=512)] | None = None
-    """The most processors that the run container may use; by default all."""
+    """The most processors that the run container may use; by default one."""
     pids: Annotated[int, Field(ge=16, le=100_000)] = 256
     """The most processes and threads in the run container."""
     retry: RetryConfig = RetryConfig()

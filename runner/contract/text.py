@@ -29,14 +29,17 @@ def printable(text: str) -> str:
 def one_line(text: str, limit: int | None = None) -> str:
     """Return `text` as one safe line, white space folded, cut to `limit` characters."""
     if limit is not None:
-        text = text[
-            : limit * 8
-        ]  # enough to fill the line; a 5 MB answer is not scanned for a preview
+        text = text[: limit * 8]  # fills the line; a 5 MB answer is not scanned for a preview
     text = _ESCAPE.sub("", text)
     line = " ".join(_UNSAFE.sub(" ", text).split())
     if limit is not None and len(line) > limit:
         line = line[: limit - len(ELLIPSIS)] + ELLIPSIS
     return line
+
+
+def is_plain_line(text: str) -> bool:
+    """Tell whether `text` can be printed as it is: one line, no controls, no lone surrogates."""
+    return _UNSAFE.search(text) is None and not set(text) & {"\n", "\t"}
 
 
 def encodable(text: str) -> str:

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from runner.contract.files import read_bytes
 from runner.contract.log_layout import LogLayout
 from runner.contract.outcome import ExitCode, RunOutcome
@@ -19,6 +21,7 @@ from runner.contract.spec import SOCKET_PATH, SPEC_PATH, RunSpec
 from runner.contract.text import one_line, printable
 from runner.coordination.recorder import writing
 from runner.coordination.run import carry_out, outcome_of
+from runner.errors import ExecutionError
 
 MAX_SPEC_BYTES = 64 * 1024 * 1024
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -45,8 +48,18 @@ def carry_out_mounted_spec(environ: Mapping[str, str] = os.environ) -> int:
 
 
 def read_spec(path: Path) -> RunSpec:
-    """Read the run's spec. Raises OSError, pydantic.ValidationError."""
-    return RunSpec.model_validate_json(read_bytes(path.parent, path.name, MAX_SPEC_BYTES))
+    """Read the run's spec. Raises ExecutionError."""
+    try:
+        return RunSpec.model_validate_json(read_bytes(path.parent, path.name, MAX_SPEC_BYTES))
+    except OSError as error:
+        raise ExecutionError(f"the run's spec cannot be read: {error}") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the whole"
+        raise ExecutionError(
+            f"the run's spec {path} does not fit this image ({where}: {first['msg']}); image and "
+            "command must be of one version: massgen-runner image build"
+        ) from error
 
 
 async def _with_signals(spec: RunSpec, socket_path: str) -> RunOutcome:

@@ -61,6 +61,9 @@ class Recorder:
         self._layout = LogLayout(Path(spec.log_dir))
         self._clock = clock
         self._outputs = Outputs()
+        # Looked up for every token, so not put together each time.
+        self._output_paths = {a: self._layout.agent_output(a) for a in state.agents}
+        self._presentation_paths = {a: self._layout.presentation_output(a) for a in state.agents}
         self._events: tuple[Event, ...] = ()
         self._snapshots: dict[str, Snapshot] = {}
         self._votes_cast: dict[str, int] = {}
@@ -183,9 +186,8 @@ class Recorder:
             self._outputs.flush()
 
     def _output_of(self, agent_id: str) -> Path:
-        if self.state.phase is Phase.PRESENTATION:
-            return self._layout.presentation_output(agent_id)
-        return self._layout.agent_output(agent_id)
+        is_presenting = self.state.phase is Phase.PRESENTATION
+        return (self._presentation_paths if is_presenting else self._output_paths)[agent_id]
 
     def _note(self, happened: Happened) -> None:
         """Tell people what happened, in the agent's own output or the system's."""

@@ -5,11 +5,9 @@ import json
 import os
 import secrets
 import shutil
-import signal
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +15,7 @@ from runner.contract.text import one_line
 from runner.errors import EngineError, ExecutionError
 from runner.host.engine import Engine
 from runner.host.image_context import BASE_RECIPE, ImageSource
+from runner.host.setup_commands import install_packages, run_command, search_path
 from runner.host.wheels import Target
 
 BASE_VARIABLE = "MASSGEN_RUNNER_BASE_IMAGE"
@@ -25,7 +24,6 @@ IMAGE_LABEL = "dev.runner.image"
 _OLDEST_PYTHON = (3, 11)
 # A registry that can be reached answers within this; otherwise the base is made here.
 _PULL_SILENCE_SECONDS = 10.0
-_COMMAND_TIMEOUT_SECONDS = 1800
 # ensurepip is what makes a virtual environment with pip without a network.
 _PROBE = """
 import ensurepip, json, platform, sys, venv
@@ -155,14 +153,15 @@ def make_debian_base(
     progress("making the base image from Debian packages: takes about a minute, 130 MB")
     with _work_directory() as work:
         archive = work / "base.tar"
-        _run(["sh", str(source.resources / BASE_RECIPE), str(archive)], "the base image", progress)
+        recipe = str(source.resources / BASE_RECIPE)
+        run_command(["sh", recipe, str(archive)], _first_of_each_kind(progress))
         progress("importing the base image")
         changes = ["ENV LANG=C.UTF-8", f"LABEL {IMAGE_LABEL}=base", 'CMD ["python3"]']
         engine.import_image(str(archive), debian_base_tag(source), changes)
 
 
 def _ensure_debootstrap(pull_problem: str, progress: Callable[[str], None]) -> None:
-    if shutil.which("debootstrap", path=_path()):
+    if shutil.which("debootstrap", path=search_path()):
         return
     if not shutil.which("apt-get"):
         raise EngineError(
@@ -171,15 +170,7 @@ def _ensure_debootstrap(pull_problem: str, progress: Callable[[str], None]) -> N
         )
     progress("installing debootstrap with apt-get")
     # Debian's keys are needed too where the machine itself is an Ubuntu.
-    packages = ["debootstrap", "debian-archive-keyring"]
-    _run(["apt-get", "update", "-q"], "debootstrap", progress)
-    install = ["apt-get", "install", "-q", "-y", "--no-install-recommends", *packages]
-    _run(install, "debootstrap", progress)
-
-
-def _path() -> str:
-    # debootstrap lives where root's PATH may not reach, for example under su.
-    return os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
+    install_packages(["debootstrap", "debian-archive-keyring"], progress)
 
 
 @contextmanager
@@ -191,44 +182,14 @@ def _work_directory() -> Iterator[Path]:
         yield Path(name)
 
 
-def _run(command: list[str], what: str, progress: Callable[[str], None]) -> None:
-    """Run a command; raises EngineError with its last lines.
-
-    debootstrap says `I: Retrieving …`, `I: Unpacking …` for each package: the first of each kind
-    is progress.
-    """
-    last: list[str] = []
+def _first_of_each_kind(progress: Callable[[str], None]) -> Callable[[str], None]:
+    """Return what listens to debootstrap, which says `I: Unpacking …` for each package."""
     kinds: set[str] = set()
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        env={
-            **os.environ,
-            "DEBIAN_FRONTEND": "noninteractive",
-            "LC_ALL": "C.UTF-8",
-            "PATH": _path(),
-        },
-    ) as process:
-        try:
-            for line in process.stdout or ():
-                text = one_line(line, 300)
-                last = [*last[-4:], text]
-                kind = text.removeprefix("I: ").partition(" ")[0]
-                if text.startswith("I: ") and kind not in kinds:
-                    kinds.add(kind)
-                    progress(text.removeprefix("I: "))
-            code = process.wait(_COMMAND_TIMEOUT_SECONDS)
-        except BaseException:
-            # The shell would wait for the program it runs, so that one is ended too.
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGTERM)
-            raise
-    if code != 0:
-        raise EngineError(
-            f"{what} cannot be made: `{command[0]} {Path(command[1]).name}` ended with {code}: "
-            f"{'; '.join(last)}"
-        )
+
+    def heard(line: str) -> None:
+        kind = line.removeprefix("I: ").partition(" ")[0]
+        if line.startswith("I: ") and kind not in kinds:
+            kinds.add(kind)
+            progress(line.removeprefix("I: "))
+
+    return heard

@@ -1,10 +1,11 @@
 """Find and remove what crashed runs left behind. Runs on: host.
 
 A run whose supervisor's lock is free has nobody left: its container is removed, its status and
-record are closed. A run that is alive is never touched.
+record are closed. A run that is alive, or another user's, is never touched.
 """
 
 import contextlib
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +25,7 @@ from runner.host.closing import (
     initial_status,
     read_status,
 )
-from runner.host.container_spec import LABEL_RUN_DIRECTORY, LABEL_RUN_ID
+from runner.host.container_spec import LABEL_OWNER, LABEL_RUN_DIRECTORY, LABEL_RUN_ID
 from runner.host.engine import ContainerSummary, Engine
 from runner.host.run_store import UNSEEN_PREFIX, RunDirectory, RunRecord, RunStore
 
@@ -50,7 +51,7 @@ def clean(engine: Engine | None, store: RunStore, *, dry_run: bool) -> Iterator[
 
 
 def _clean_containers(engine: Engine, *, dry_run: bool) -> Iterator[Cleaned]:
-    for container in engine.list({LABEL_RUN_ID: None}):
+    for container in engine.list({LABEL_RUN_ID: None, LABEL_OWNER: str(os.getuid())}):
         run = _run_of(container)
         if run is not None and run.has_supervisor():
             continue

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from runner.contract.files import open_directory, read_bytes
 from runner.contract.log_layout import LogLayout
 from runner.contract.outcome import ExitCode, RunOutcome
+from runner.contract.run_id import is_agent_id
 from runner.contract.spec import RunSpec
 from runner.contract.status import (
     AgentError,
@@ -54,7 +55,7 @@ def read_status(log: LogLayout) -> Status | None:
 
 def final_answer_exists(log: LogLayout, winner: str | None) -> bool:
     """Tell whether the winner's answer is a regular file reached without any link."""
-    if winner is None:
+    if winner is None or not is_agent_id(winner):
         return False
     try:
         read_bytes(log.root, str(log.final_answer(winner).relative_to(log.root)), 1 << 30)

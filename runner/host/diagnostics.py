@@ -12,7 +12,8 @@ from runner.contract.text import one_line
 _SIGNALS = {129: "SIGHUP", 130: "SIGINT", 134: "SIGABRT", 137: "SIGKILL", 139: "SIGSEGV"}
 _SIGTERM_CODE = 143
 _LOG_LINE_CHARS = 300
-INTERRUPTED = "interrupted by Ctrl-C, SIGTERM or massgen-runner stop"
+_REASON_CHARS = 2000
+INTERRUPTED = "interrupted by Ctrl-C, a signal or massgen-runner stop"
 
 
 class EndedBy(enum.Enum):
@@ -44,9 +45,9 @@ class Death(NamedTuple):
 def explain(death: Death) -> RunOutcome:
     """Return the run's true outcome."""
     if death.claimed is not None and death.claimed.exit_code == death.exit_code:
-        return _checked_claim(death, death.claimed)
+        return _made_safe(_checked_claim(death, death.claimed))
     if _is_proven_success(death):
-        return RunOutcome.of(ExitCode.SUCCESS, _claimed_reason(death))
+        return RunOutcome.of(ExitCode.SUCCESS, one_line(_claimed_reason(death), _REASON_CHARS))
     if death.ended_by is EndedBy.INTERRUPT:
         return RunOutcome.of(ExitCode.INTERRUPTED, INTERRUPTED)
     if death.ended_by is EndedBy.DEADLINE:
@@ -68,6 +69,11 @@ def _checked_claim(death: Death, claimed: RunOutcome) -> RunOutcome:
     if claimed.exit_code is ExitCode.INTERRUPTED:
         return RunOutcome.of(ExitCode.INTERRUPTED, INTERRUPTED)
     return claimed
+
+
+def _made_safe(claimed: RunOutcome) -> RunOutcome:
+    """Return a container's own words as one line under the name that belongs to its code."""
+    return RunOutcome.of(claimed.exit_code, one_line(claimed.reason, _REASON_CHARS))
 
 
 def _is_proven_success(death: Death) -> bool:

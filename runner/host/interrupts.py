@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM while a run is supervised. Runs on: host."""
+"""SIGINT, SIGTERM and SIGHUP while a run is supervised. Runs on: host."""
 
 import asyncio
 import signal
@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupts:
@@ -23,14 +23,17 @@ class Interrupts:
 
 @contextmanager
 def handled_interrupts() -> Iterator[Interrupts]:
-    """Turn both signals into requests for as long as the block lasts; needs a running loop."""
+    """Turn these signals into requests while the block lasts; needs a running loop.
+
+    One that is ignored, as nohup does with SIGHUP, stays ignored.
+    """
     interrupts = Interrupts()
     if not _in_main_thread():
         yield interrupts
         return
     loop = asyncio.get_running_loop()
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
-    for number in _SIGNALS:
+    before = {n: h for n in _SIGNALS if (h := signal.getsignal(n)) is not signal.SIG_IGN}
+    for number in before:
         loop.add_signal_handler(number, interrupts.request)
     try:
         yield interrupts
@@ -41,8 +44,11 @@ def handled_interrupts() -> Iterator[Interrupts]:
 
 
 @contextmanager
-def signals_ignored() -> Iterator[None]:
-    """Let nothing interrupt the few milliseconds in which a run's books are closed."""
+def signals_ignored(*, for_good: bool) -> Iterator[None]:
+    """Let nothing interrupt the few milliseconds in which a run's books are closed.
+
+    `for_good`: nor what follows, because the process ends with the run, by its exit code.
+    """
     if not _in_main_thread():
         yield
         return
@@ -50,8 +56,9 @@ def signals_ignored() -> Iterator[None]:
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        if not for_good:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def _in_main_thread() -> bool:

@@ -18,7 +18,7 @@ from runner.contract.files import atomic_write
 from runner.contract.outcome import ExitCode, RunOutcome
 from runner.contract.spec import RunSpec
 from runner.contract.status import Status
-from runner.contract.text import one_line
+from runner.contract.text import is_plain_line, one_line
 from runner.contract.usage import RunUsage
 from runner.errors import ConfigurationError, RunnerError
 from runner.host import ownership
@@ -62,6 +62,8 @@ class RunRequest(NamedTuple):
     debug: bool = False
     replay: Replay | None = None
     """The cassette that answers instead of the providers."""
+    ends_process: bool = False
+    """Nothing but the exit follows in this process: signals stay ignored after the run's end."""
 
 
 class ReadyEngine(NamedTuple):
@@ -135,10 +137,11 @@ def run(
 
 
 def _check_one_line(directory: Path) -> None:
-    if one_line(str(directory)) != str(directory):
+    name = str(directory)
+    if not is_plain_line(name):
         raise ConfigurationError(
-            f"{one_line(str(directory))!r}: the working directory's name cannot be printed in one "
-            "line (it has control characters, or spaces side by side): start from another one"
+            f"{one_line(name)!r}: the working directory's name cannot be printed in one line "
+            "(it has control characters, or is not UTF-8): start from another one"
         )
 
 
@@ -196,7 +199,7 @@ class _Books:
     def close(self, outcome: RunOutcome) -> FinishedRun:
         """Write the last status and record, tell the observer, and return the finished run."""
         new = self._current.new
-        with signals_ignored():
+        with signals_ignored(for_good=self._current.request.ends_process):
             _take_back(new)
             try:
                 status = close_status(

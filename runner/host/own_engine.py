@@ -9,7 +9,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +21,7 @@ from runner.errors import EngineError
 from runner.host.engine import connect
 from runner.host.engine_address import engine_directory, find_engine, socket_problem
 from runner.host.engine_install import install_engine
+from runner.host.setup_commands import Say, search_path
 
 START_SECONDS = 60.0
 STOP_SECONDS = 40.0
@@ -29,9 +30,6 @@ POLL_SECONDS = 0.1
 LOG_TAIL_BYTES = 8192
 MAX_FILE_BYTES = 4096
 SOCKET_PATH_BYTES = 107
-SUPER_USER_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-Say = Callable[[str], None]
 
 _NO_BRIDGE = ("--iptables=false", "--bridge=none")  # runs need no network
 _PLAIN_FILES = ("--storage-driver=vfs",)  # where overlay file systems cannot be stacked
@@ -161,7 +159,7 @@ def _may_start() -> bool:
 
 def _dockerd() -> str | None:
     # /usr/sbin is not on everybody's PATH.
-    return shutil.which("dockerd", path=f"{os.environ.get('PATH', '')}:{SUPER_USER_PATH}")
+    return shutil.which("dockerd", path=search_path())
 
 
 def _required_dockerd() -> str:
@@ -226,7 +224,7 @@ def _with(options: Sequence[str]) -> str:
 
 def _try(files: EngineFiles, command: Sequence[str]) -> str | None:
     """Start the engine detached and wait until it answers; return the reason if it does not."""
-    environment = {**os.environ, "PATH": f"{os.environ.get('PATH', '')}:{SUPER_USER_PATH}"}
+    environment = {**os.environ, "PATH": search_path()}
     process = Detached.start(command, files.log, environment)
     try:
         if _comes_up(process, files):

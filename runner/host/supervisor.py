@@ -23,6 +23,8 @@ OUTSIDE_GRACE_SECONDS = 10.0
 """How much later than the container itself the host enforces the time limit."""
 ENGINE_RETURN_SECONDS = 30.0
 """How long an engine may take to come back from a restart."""
+REMOVAL_SECONDS = 15.0
+"""How long a removal is tried while the engine does not carry it out."""
 _ENGINE_RETRY_SECONDS = 0.5
 _KILL_SECONDS = 10.0
 
@@ -112,13 +114,21 @@ class RunContainer:
         except RunnerError:
             return ""
 
-    async def remove(self) -> None:
-        """Remove the container; what an absent engine leaves behind is found by its labels.
+    async def remove(self) -> bool:
+        """Remove the container and tell whether it is gone; an engine that restarts is waited for.
 
         By name where the id is unknown: a creation can succeed and its answer be lost.
         """
-        with suppress(RunnerError):
-            await asyncio.to_thread(self._engine.remove, self._known_id())
+        give_up = time.monotonic() + REMOVAL_SECONDS
+        while True:
+            try:
+                await asyncio.to_thread(self._engine.remove, self._known_id())
+            except RunnerError:
+                if time.monotonic() > give_up:
+                    return False
+                await asyncio.sleep(_ENGINE_RETRY_SECONDS)
+            else:
+                return True
 
     def _known_id(self) -> str:
         return self.id or self._plan.name
@@ -163,7 +173,7 @@ async def supervise(
     Raises EngineError or ExecutionError where the container cannot be started.
     """
     with handled_interrupts() as interrupts:
-        async with _owned(engine, plan) as container:
+        async with _owned(engine, plan, observer) as container:
             starting = asyncio.ensure_future(container.start())
             await asyncio.sleep(0)  # the thread is on its way before the import holds the loop
             async with serve():
@@ -174,13 +184,17 @@ async def supervise(
 
 
 @asynccontextmanager
-async def _owned(engine: Engine, plan: ContainerPlan) -> AsyncIterator[RunContainer]:
+async def _owned(
+    engine: Engine, plan: ContainerPlan, observer: RunObserver
+) -> AsyncIterator[RunContainer]:
     container = RunContainer(engine, plan)
     try:
         yield container
     finally:
-        if not plan.keep:
-            await asyncio.shield(container.remove())
+        if not plan.keep and not await asyncio.shield(container.remove()):
+            observer.noticed(
+                f"{plan.name} could not be removed: massgen-runner clean does it later"
+            )
 
 
 async def _await_death(

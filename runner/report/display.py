@@ -3,8 +3,10 @@
 Progress goes to stderr and the answer to stdout, so that a pipe receives the answer alone.
 """
 
+import os
 import sys
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, TextIO, cast
 
 from runner.contract.log_layout import LogLayout
@@ -14,7 +16,7 @@ from runner.contract.text import one_line, printable
 from runner.host.closing import MAX_STATUS_BYTES
 from runner.host.observer import FinishedRun
 from runner.report.picture import Look, picture
-from runner.report.streams import ForgivingStream
+from runner.report.streams import ForgivingStream, locale_is_plain
 from runner.report.words import agent_words
 
 if TYPE_CHECKING:
@@ -61,12 +63,19 @@ class LiveDisplay:
 
     wants_progress = True
 
-    def __init__(self, *, stdout: TextIO | None = None, stderr: TextIO | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        stdout: TextIO | None = None,
+        stderr: TextIO | None = None,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
         from rich.console import Console
 
         self._out = ForgivingStream(stdout or sys.stdout)
         self._err = ForgivingStream(stderr or sys.stderr)
         self._console = Console(file=cast("TextIO", self._err))
+        self._ascii_only = self._console.options.ascii_only or locale_is_plain(environ)
         self._live: Live | None = None
         self._status: Status | None = None
         self._question = ""
@@ -96,6 +105,7 @@ class LiveDisplay:
         self._status = run.status
         if self._live is not None:
             self._live.stop()  # draws the last picture
+            self._err.lines("")
         _write_end(run, self._out, self._err)
 
     def _say(self, line: str, style: str) -> None:
@@ -104,8 +114,7 @@ class LiveDisplay:
 
     def _picture(self) -> "RenderableType":
         elapsed = time.monotonic() - self._started
-        options = self._console.options
-        look = Look(width=self._console.width, ascii_only=options.ascii_only)
+        look = Look(self._console.width, self._ascii_only)
         return picture(self._status, self._question, elapsed, look)
 
 

@@ -2,7 +2,10 @@
 
 import io
 import os
+from collections.abc import Mapping
 from typing import TextIO
+
+_COERCED = "C.UTF-8"
 
 
 class ForgivingStream(io.TextIOBase):
@@ -67,3 +70,13 @@ def in_utf8(stream: TextIO) -> TextIO:
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(encoding="utf-8")
     return stream
+
+
+def locale_is_plain(environ: Mapping[str, str]) -> bool:
+    """Tell whether the user's locale is C, in which Python writes UTF-8 and a terminal may not.
+
+    In that locale Python sets LC_CTYPE to C.UTF-8 itself (PEP 538), so that value says nothing.
+    """
+    ctype = environ.get("LC_CTYPE", "")
+    names = (environ.get("LC_ALL"), "" if ctype == _COERCED else ctype, environ.get("LANG"))
+    return next((name for name in names if name), "C") in {"C", "POSIX"}

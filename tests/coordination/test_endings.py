@@ -337,3 +337,49 @@ def test_a_killed_run_leaves_files_that_parse(models: Provider, start: Start) ->
     assert ended.status.meta.outcome is None
     for path in (ended.layout.events, ended.layout.votes, ended.layout.snapshot_mappings):
         json.loads(path.read_text())
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[", b"\xff\xfe", b'{"agents": 3}'])
+def test_a_spec_that_cannot_be_read_ends_with_one_line(tmp_path: Path, content: bytes) -> None:
+    """Exit 2 and no traceback, whatever stands in the file."""
+    spec_path = tmp_path / "spec.json"
+    spec_path.write_bytes(content)
+
+    ended = subprocess.run(
+        [sys.executable, "-m", "runner.coordination"],
+        env={**os.environ, "RUNNER_SPEC": str(spec_path)},
+        capture_output=True,
+        check=False,
+    )
+
+    assert ended.returncode == 2
+    assert len(ended.stderr.splitlines()) == 1
+    assert ended.stderr.startswith(b"the run's spec ")
+    assert b"image" in ended.stderr
+    assert ended.stdout == b""
+
+
+def test_a_missing_log_directory_ends_with_one_line(tmp_path: Path, socket: Path) -> None:
+    """Exit 2; the line names what could not be written."""
+    spec_path = tmp_path / "spec.json"
+    spec_path.write_text(spec_in(tmp_path, agents("a")).model_dump_json())
+
+    ended = subprocess.run(
+        [sys.executable, "-m", "runner.coordination"],
+        env={**os.environ, "RUNNER_SPEC": str(spec_path), "RUNNER_SOCKET": str(socket)},
+        capture_output=True,
+        check=False,
+    )
+
+    assert ended.returncode == 2
+    assert b"massgen.log could not be written: No such file or directory" in ended.stderr
+
+
+def test_a_question_of_a_megabyte_is_asked_whole(models: Provider, run: Run) -> None:
+    """Length and control characters of a question change nothing."""
+    question = "Why?\0\x1b[31m\u202e\n" + "é " * 500_000
+
+    ended = run(agents("a", "b"), question=question)
+
+    assert ended.exit_code == 0, ended.stderr
+    assert ended.status.meta.question == question

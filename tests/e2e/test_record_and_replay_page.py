@@ -47,7 +47,7 @@ def test_a_cassette_that_was_kept_is_replayed(project: Project, engine_view: Eng
     shutil.copy(EXAMPLE, project.directory / "capital.jsonl")
     arguments = ("replay", "--automation", "capital.jsonl")
     done = project.massgen(*arguments, program="massgen-runner")
-    assert_ended(done, ExitCode.SUCCESS, project, engine_view)
+    assert_ended(done, ExitCode.SUCCESS, engine_view, project)
     assert done.said["QUESTION"] == "What is the capital of France?"
     assert done.said["WINNER"] == "agent_b"
     assert done.said["ANSWER_PREVIEW"] == "Paris is the capital of France."

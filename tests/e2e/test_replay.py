@@ -132,13 +132,13 @@ def test_runs_the_same_again(
     with Provider(script, expect_key=keys["TEAM_KEY"]) as provider:
         project.write_config(provider.url, agents=AGENTS, backend=backend)
         recorded = project.answer("What is the capital of France?", "--record", env=keys)
-    assert_ended(recorded, ExitCode.SUCCESS, project, engine_view)
+    assert_ended(recorded, ExitCode.SUCCESS, engine_view, project)
     cassette = cassette_of(recorded)
     assert search(keys, [(str(cassette), cassette.read_bytes())]) == []
     (project.directory / "config.yaml").unlink()
 
     again = replay(project, "--strict", "--record")
-    assert_ended(again, ExitCode.SUCCESS, project, engine_view)
+    assert_ended(again, ExitCode.SUCCESS, engine_view, project)
     assert_same_run(again, recorded)
     assert again.status.usage.cost_usd in {None, 0}
 
@@ -157,13 +157,13 @@ def test_strict_ends_where_a_request_differs(
     cassette = str(cassette_of(recorded))
 
     other = replay(project, "--strict", "--question", "What is the capital of Spain?", cassette)
-    status = assert_ended(other, ExitCode.EXECUTION, project, engine_view)
+    status = assert_ended(other, ExitCode.EXECUTION, engine_view, project)
     assert status.meta.outcome is not None
     assert "messages[1].content at character 33" in status.meta.outcome.reason
     assert "Spain" in status.meta.outcome.reason
 
     lenient = replay(project, "--question", "What is the capital of Spain?", cassette)
-    assert_ended(lenient, ExitCode.SUCCESS, project, engine_view)
+    assert_ended(lenient, ExitCode.SUCCESS, engine_view, project)
     assert "Replay: request 1 of agent_a is not call 1 of agent_a: messages[1]" in lenient.stderr
     assert events(lenient) == events(recorded)
 
@@ -179,7 +179,7 @@ def test_a_budget_is_no_matter_in_a_replay(
     }
     assert limits
     again = replay(project, "--strict")
-    assert_ended(again, ExitCode.SUCCESS, project, engine_view)
+    assert_ended(again, ExitCode.SUCCESS, engine_view, project)
     assert_same_run(again, recorded)
     assert again.status.usage.output_tokens == 0
 
@@ -191,7 +191,7 @@ def test_the_cache_pays_for_a_run_once(
     project.write_config(provider.url, agents=("agent_a",))
     first = project.answer("Why?", "--cache")
     second = project.answer("Why?", "--cache")
-    assert_ended(second, ExitCode.SUCCESS, project, engine_view)
+    assert_ended(second, ExitCode.SUCCESS, engine_view, project)
     assert len(provider.requests) == 1
     assert second.said["ANSWER_PREVIEW"] == first.said["ANSWER_PREVIEW"]
     assert "Cache: 1 model call answered from the disk" in second.stderr
@@ -209,7 +209,7 @@ def test_runs_that_failed_fail_again(
     project.write_config(provider.url, agents=AGENTS)
     recorded = project.answer("Why?", "--record")
     again = replay(project, "--strict")
-    assert_ended(again, ExitCode.EXECUTION, project, engine_view)
+    assert_ended(again, ExitCode.EXECUTION, engine_view, project)
     assert_same_run(again, recorded)
 
 
@@ -225,7 +225,7 @@ def test_an_agents_time_is_over_at_the_same_point(
     )
     recorded = project.answer("Why?", "--record")
     again = replay(project, "--strict")
-    assert_ended(again, ExitCode.SUCCESS, project, engine_view)
+    assert_ended(again, ExitCode.SUCCESS, engine_view, project)
     assert_same_run(again, recorded)
     assert AgentErrorType.TIMEOUT in {a.error.type for a in again.status.agents.values() if a.error}
 
@@ -238,7 +238,7 @@ def test_replays_as_fast_as_it_was_recorded(
     project.write_config(provider.url, agents=("agent_a",))
     recorded = project.answer("Why?", "--record")
     slow = replay(project, "--strict", "--speed", "1")
-    assert_ended(slow, ExitCode.SUCCESS, project, engine_view)
+    assert_ended(slow, ExitCode.SUCCESS, engine_view, project)
     assert_same_run(slow, recorded)
     [call] = read_cassette(cassette_of(recorded), "c").calls
     assert slow.status.meta.elapsed_seconds >= call.timing.ended - call.timing.started

@@ -72,6 +72,15 @@ STOPPED = RunOutcome.of(ExitCode.INTERRUPTED, "interrupted")
             ExitCode.EXECUTION,
             "no such file",
         ),
+        (
+            Death(
+                EndedBy.ITSELF,
+                exit_code=2,
+                claimed=RunOutcome(exit_code=ExitCode.EXECUTION, name="x", reason="a\x1b[2J\nb"),
+            ),
+            ExitCode.EXECUTION,
+            "a b",
+        ),
         (Death(EndedBy.INTERRUPT, exit_code=137), ExitCode.INTERRUPTED, "interrupted"),
         (
             Death(EndedBy.DEADLINE, exit_code=137, time_limit_seconds=5),

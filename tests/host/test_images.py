@@ -194,6 +194,7 @@ def test_a_machine_with_nothing_gets_base_and_image(
     environ = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
     said: list[str] = []
     stages = build_stages(engine)
+    left = set(Path("/var/tmp").glob("massgen-runner-base-*"))
     try:
         tag = ensure_image(engine, said.append, environ, edited)
         assert engine.has_image(tag)
@@ -205,7 +206,7 @@ def test_a_machine_with_nothing_gets_base_and_image(
         engine.remove_image(debian_base_tag(edited))
     assert [line for line in said if "making the base image from Debian packages" in line]
     assert [line for line in said if line.startswith("downloading")]
-    assert not list(Path("/var/tmp").glob("massgen-runner-base-*"))
+    assert set(Path("/var/tmp").glob("massgen-runner-base-*")) <= left
 
 
 def test_a_clean_up_keeps_what_is_current() -> None:

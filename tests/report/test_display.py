@@ -4,7 +4,9 @@ import io
 import os
 import pty
 import threading
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -129,10 +131,15 @@ class Terminal:
         return b"".join(self._pieces).decode("utf-8")
 
 
-def live(terminal: Terminal, directory: Path, *statuses: Status) -> str:
+def live(
+    terminal: Terminal,
+    directory: Path,
+    *statuses: Status,
+    environ: Mapping[str, str] = MappingProxyType({"LANG": "en_US.UTF-8"}),
+) -> str:
     """Show a run live on a terminal, and return what went to standard output."""
     out = io.StringIO()
-    display = LiveDisplay(stdout=out, stderr=terminal.file)
+    display = LiveDisplay(stdout=out, stderr=terminal.file, environ=environ)
     display.announced(RUN_ID, LogLayout(directory), f"Why [red]{HOSTILE}?")
     for status in statuses:
         display.progressed(status)
@@ -164,6 +171,24 @@ def test_live_on_an_ascii_terminal(tmp_path: Path) -> None:
     assert shown.isascii()
     assert "\\u" not in shown
     assert "winner" in shown
+
+
+@pytest.mark.parametrize(
+    ("environ", "plain_text"),
+    [
+        ({}, True),
+        ({"LANG": "C", "LC_CTYPE": "C.UTF-8"}, True),
+        ({"LC_ALL": "POSIX", "LANG": "en_US.UTF-8"}, True),
+        ({"LANG": "C.UTF-8"}, False),
+        ({"LC_ALL": "de_DE.UTF-8", "LANG": "C"}, False),
+        ({"LC_CTYPE": "de_DE.UTF-8"}, False),
+    ],
+)
+def test_locale(*, environ: dict[str, str], plain_text: bool, tmp_path: Path) -> None:
+    """In the C locale the picture is ASCII, though Python would write UTF-8 there."""
+    terminal = Terminal()
+    live(terminal, tmp_path, status_of(), environ=environ)
+    assert terminal.text().isascii() == plain_text
 
 
 def test_terminal_goes_away(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ _FAILURE = ["ERROR", "DURATION"]
 
 
 def assert_ended(
-    done: Completed, code: ExitCode, project: Project, engine: EngineView, *, ending: bool = True
+    done: Completed, code: ExitCode, engine: EngineView, project: Project, *, ending: bool = True
 ) -> Status:
     """Check code, stdout, status.json and record.json against each other; return the status.
 
@@ -74,17 +74,17 @@ def assert_record(status: Status, code: ExitCode) -> None:
 
 def assert_nothing_left(engine: EngineView, project: Project, *run_ids: str) -> None:
     """Check that no container, process, socket or temporary file of these runs is left."""
-    eventually(lambda: not [c.name for run_id in run_ids for c in engine.containers(run_id)])
-    eventually(lambda: not processes_marked(project.mark))
+    none_left(lambda: [f"{c.name}: {c.status}" for i in run_ids for c in engine.containers(i)])
+    none_left(lambda: processes_marked(project.mark))
     assert list(project.tmp.iterdir()) == []
     assert list(_unwanted(project.root)) == []
 
 
-def eventually(true: Callable[[], bool], seconds: float = 10.0) -> None:
-    """Wait until `true()`, which the end of a process may take a moment to bring about."""
+def none_left(left: Callable[[], list[str]], seconds: float = 10.0) -> None:
+    """Wait until `left()` is empty, which the end of a process may take a moment to bring about."""
     deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, f"not so within {seconds} s"
+    while remaining := left():
+        assert time.monotonic() < deadline, f"still there after {seconds} s: {remaining}"
         time.sleep(0.05)
 
 

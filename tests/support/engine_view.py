@@ -3,10 +3,12 @@
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import docker
+from docker.errors import DockerException
 from docker.models.containers import Container
 
 from runner.host.engine_address import find_engine
@@ -46,10 +48,11 @@ class EngineView:
         api = self.client.api
         for container in self.containers():
             yield f"inspect of container {container.name}", _json(container.attrs)
-            yield f"log of container {container.name}", container.logs()
+            yield f"log of container {container.name}", _log(container)
         for image in self.client.images.list():
             yield f"inspect of image {image.id}", _json(image.attrs)
-            yield f"history of image {image.id}", _json(image.history())
+            with suppress(DockerException):  # another test may be removing it
+                yield f"history of image {image.id}", _json(image.history())
         yield "volumes", _json(api.volumes())
         yield "networks", _json(api.networks())
 
@@ -59,9 +62,18 @@ class EngineView:
 
 
 def _described(container: Container) -> str:
-    log = container.logs(tail=50).decode(errors="replace")
+    log = _log(container).decode(errors="replace")
     details = json.dumps(container.attrs, indent=1)
     return f"--- {container.name}: {container.status}\n{log}\n{details}"
+
+
+def _log(container: Container) -> bytes:
+    """Return the last lines; none where the container is being removed by somebody else."""
+    try:
+        lines: bytes = container.logs(tail=200)
+    except DockerException:
+        return b""
+    return lines
 
 
 def _json(value: Any) -> bytes:

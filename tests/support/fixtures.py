@@ -35,15 +35,16 @@ def engine_view() -> Iterator[EngineView]:
 
 
 @pytest.fixture(scope="session")
-def run_image() -> None:
-    """The run image, built where it is missing, so that no test's deadline includes that."""
+def run_image() -> str:
+    """The tag of the run image, built where it is missing: no test's deadline includes that."""
     command = [str(BIN / "massgen-runner"), "image", "build"]
     built = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
     assert built.returncode == 0, built.stderr
+    return built.stdout.splitlines()[-1]
 
 
 @pytest.fixture
-def project(tmp_path: Path, run_image: None) -> Project:
+def project(tmp_path: Path, run_image: str) -> Project:
     """A working directory in which the real command runs."""
     return Project(tmp_path)
 
@@ -56,6 +57,15 @@ def pytest_runtest_makereport(
     outcome = yield
     report = outcome.get_result()  # type: ignore[attr-defined]  # pluggy's Result
     if report.failed and item.get_closest_marker("docker"):
+        report.sections.append(("containers", _containers()))
+
+
+def _containers() -> str:
+    try:
         view = EngineView()
-        report.sections.append(("containers", view.report()))
-        view.close()
+        try:
+            return view.report()
+        finally:
+            view.close()
+    except Exception as error:  # what the test says is not to be hidden by this
+        return f"cannot be shown: {error}"

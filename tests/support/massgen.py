@@ -27,7 +27,7 @@ QUICK = {
 MARK = "RUNNER_TEST_MARK"
 """Every process that a test's command starts inherits this variable."""
 # Coverage and a checkout that is not the installed one are the tests' own business.
-_PASSED_ON = ("DOCKER_HOST", "PYTHONPATH", "COVERAGE_PROCESS_START", "COVERAGE_FILE")
+_PASSED_ON = ("DOCKER_HOST", "PYTHONPATH", "COVERAGE_PROCESS_CONFIG")
 
 
 class Completed(NamedTuple):

@@ -41,7 +41,9 @@ def request_body(agent: AgentSpec, request: Request) -> JsonObject:
         body["tools"] = [_tool(tool) for tool in request.tools]
         body["tool_choice"] = "required" if agent.forced_tool_choice else "auto"
     if request.schema is not None:
-        schema = {"name": "decision", "strict": True, "schema": request.schema}
+        # Without `strict`: OpenAI refuses `maxLength` in a strict schema, and the servers that
+        # need the length (llama.cpp, vLLM) enforce a schema in any case.
+        schema = {"name": "decision", "schema": request.schema}
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
     return body
 

@@ -91,15 +91,15 @@ class ModelClient:
 
         Raises ModelFailure when there is none for good, SupervisorGoneError without a host.
         """
-        for attempt in range(1, MAX_ATTEMPTS + 1):
+        for attempt in range(1, MAX_ATTEMPTS):
             try:
                 return await self._ask_once(agent, request, listen)
             except ModelFailure as failure:
-                _log.info("call %d of %s failed: %s", attempt, agent.id, failure.message)
-                if not failure.is_transient or attempt == MAX_ATTEMPTS:
+                if not failure.is_transient:
                     raise
+                _log.info("call %d of %s failed: %s", attempt, agent.id, failure.message)
             await asyncio.sleep(0.1 * 3 ** (attempt - 1))
-        raise AssertionError
+        return await self._ask_once(agent, request, listen)
 
     async def _ask_once(self, agent: AgentSpec, request: Request, listen: Listener) -> Reply:
         dialect = messages if agent.dialect == "messages" else chat
