@@ -105,13 +105,17 @@ class Account:
             yield account
             account = account._parent
 
-    def free(self) -> Limits:
-        """Return what neither this account nor one above it has used or set aside."""
-        return Limits(*(self._free(unit) for unit in _UNITS))
+    def free(self, *, among: int = 1) -> Limits:
+        """Return what neither this account nor one above it has used or set aside.
 
-    def _free(self, unit: Unit) -> int | None:
+        What the accounts above have left is divided among so many.
+        """
+        return Limits(*(self._free(unit, among) for unit in _UNITS))
+
+    def _free(self, unit: Unit, among: int) -> int | None:
         left = [
             max(0, limit - account.settled.of(unit) - account.reserved.of(unit))
+            // (1 if account is self else among)
             for account in self.lineage()
             if (limit := account.limits.of(unit)) is not None
         ]

@@ -83,21 +83,21 @@ def _length(worst: WorstCase, price: Price | None, account: Account, agents: int
     """
     longest = (price.max_output_tokens if price else None) or USUAL_REPLY_TOKENS
     room = _room(account.free(), worst, price)
-    share = _room(account.free(), worst, price, among=agents)
+    share = _room(account.free(among=agents), worst, price)
     length = min(longest, room, max(share, SHORT_REPLY_TOKENS))
     if length < min(longest, SHORT_REPLY_TOKENS) and account.awaits_settling():
         raise DoesNotFitError("no room beside the calls under way", for_good=False)
     return max(length, SHORTEST_REPLY_TOKENS)
 
 
-def _room(free: Limits, worst: WorstCase, price: Price | None, *, among: int = 1) -> int:
-    """Return the output tokens of each reply that a share of what is left has room for."""
+def _room(free: Limits, worst: WorstCase, price: Price | None) -> int:
+    """Return the output tokens of each reply that there is room for."""
     rooms = []
     if free.tokens is not None:
-        rooms.append((free.tokens // among - worst.input_tokens) // worst.replies)
+        rooms.append((free.tokens - worst.input_tokens) // worst.replies)
     if free.picousd is not None and price is not None:
         read = picousd(worst_cost(price, worst.input_tokens, 0))
         each = picousd(worst_cost(price, worst.input_tokens, 1)) - read
         if each:
-            rooms.append((free.picousd // among - read) // (each * worst.replies))
+            rooms.append((free.picousd - read) // (each * worst.replies))
     return max(0, min(rooms, default=USUAL_REPLY_TOKENS))

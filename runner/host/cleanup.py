@@ -98,7 +98,10 @@ def close_abandoned(run: RunDirectory, record: RunRecord) -> RunOutcome:
 
 def _usage_of(run: RunDirectory, status: Status) -> RunUsage:
     """Return what the ledger says; calls that were under way count with what was set aside."""
-    counted = sum_of(read_ledger(run.ledger).calls)
+    try:
+        counted = sum_of(read_ledger(run.ledger).calls)
+    except OSError:
+        return status.usage
     limits = {name: getattr(status.usage, name) for name in ("budget_usd", "budget_note")}
     return counted.model_copy(update=limits)
 

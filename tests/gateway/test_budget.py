@@ -122,6 +122,48 @@ def test_a_reply_without_a_limit_gets_one(
     assert run(scenario(1000, PRICE)) == 16_384
 
 
+def test_a_budget_in_tokens_needs_no_price(provider: Provider, tmp_path: Path) -> None:
+    """The reply is limited to a share of what is left, and what does not fit is refused."""
+    provider.play(replying(Text("Yes.", usage=Tokens(1000, 4000))))
+    routes = [route_to(provider.url, agent_id=name) for name in NAMES[:2]]
+
+    async def scenario() -> list[int]:
+        async with served(tmp_path, *routes, budget=Budget(Limits(tokens=20_000))) as it:
+            statuses = [(await it.container.ask(NAMES[n % 2])).status for n in range(5)]
+            assert it.gateway.usage().cost_usd is None
+            return statuses
+
+    statuses = run(scenario())
+    assert 7000 < json.loads(provider.requests[0].body)["max_completion_tokens"] < 10_000
+    assert statuses == [200, 200, 200, 200, 402]
+
+
+def test_a_container_that_hangs_up_while_it_waits_leaves_its_place(
+    provider: Provider, tmp_path: Path
+) -> None:
+    """A call that was never let out costs nothing, is noted nowhere, and holds nobody up."""
+    provider.play(replying(Hold("first", then=Text("A.", usage=Tokens(10, 10)))))
+    routes = [route_to(provider.url, agent_id=name) for name in NAMES[:2]]
+
+    async def scenario() -> None:
+        async with served(
+            tmp_path, *routes, prices=dict.fromkeys(NAMES, PRICE), budget=usd_budget(0.03)
+        ) as it:
+            first = asyncio.ensure_future(it.container.ask(NAMES[0], max_tokens=10_000))
+            await asyncio.to_thread(provider.log.wait_for_requests, 1)
+            waiting = asyncio.ensure_future(it.container.ask(NAMES[1], max_tokens=10_000))
+            await it.container.request("GET", "/usage")
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+            provider.release("first")
+            assert (await first).status == 200
+            assert (await it.container.ask(NAMES[1], max_tokens=10_000)).status == 200
+            assert it.gateway.usage().calls == 2
+            assert len(read_ledger(it.ledger).calls) == 2
+
+    run(scenario())
+
+
 def test_without_a_budget_a_request_goes_through_unchanged(
     provider: Provider, tmp_path: Path
 ) -> None:

@@ -125,6 +125,15 @@ def test_more_than_was_set_aside_is_counted_in_full_and_closes_the_accounts() ->
         other.reserve(Amount(0, 0, 1))
 
 
+def test_what_is_an_agents_own_is_not_divided_among_others() -> None:
+    """A fair share is a share of what the agents have in common."""
+    run = Account("this run", Limits(100, 1000))
+    agent = Account("agent_a", Limits(40), run)
+    assert agent.free() == Limits(40, 1000)
+    assert agent.free(among=2) == Limits(40, 500)
+    assert agent.free(among=4) == Limits(25, 250)
+
+
 def test_eighty_percent_are_said_once() -> None:
     """The warning comes when 80 % are used, not before, and not again."""
     account = Account("this run", Limits(tokens=100))
