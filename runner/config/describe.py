@@ -16,8 +16,9 @@ from pydantic_core import PydanticUndefined
 
 from runner.config import models
 from runner.config.fields import branches, is_named, model_in, range_of
-from runner.config.models import NOT_YET, RunConfig, Sampling
+from runner.config.models import RunConfig, Sampling
 from runner.config.providers import PROVIDERS
+from runner.config.values import NOT_YET
 
 BEGIN, END = "<!-- generated: begin -->", "<!-- generated: end -->"
 

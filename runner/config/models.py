@@ -1,165 +1,38 @@
 """A run as its user writes it: every key of a configuration, with its bounds. Runs on: host."""
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     JsonValue,
-    model_validator,
 )
-from pydantic_core import PydanticCustomError
 
-from runner.config.problems import listed, nearest, shown
+from runner.config.problems import listed, shown
 from runner.config.providers import PROVIDERS, Provider
 from runner.config.secrets import REFERENCE
-from runner.contract.run_id import is_agent_id
+from runner.config.values import (
+    ConfigPart,
+    Effort,
+    Level,
+    Name,
+    NotYet,
+    Seconds,
+    checked_agent_id,
+    checked_agents,
+    checked_image,
+    checked_known_type,
+    checked_memory,
+    checked_reference,
+    checked_stop,
+    checked_usd,
+    checked_workspace,
+    memory_bytes,
+    wrong,
+)
 from runner.contract.spec import DecisionMode
-
-NOT_YET = "not available yet"
-
-_DAY = 86_400.0
-
-
-def wrong(what: str, remedy: str = "") -> PydanticCustomError:
-    """Return the error with which a validator refuses a value."""
-    return PydanticCustomError("wrong", "{what}", {"what": what, "remedy": remedy})
-
-
-def is_active(value: Any) -> bool:
-    """Tell whether a value asks for something: false, null, 0 and what is empty do not."""
-    if isinstance(value, dict):
-        return any(is_active(v) for v in value.values())
-    if isinstance(value, list):
-        return any(is_active(v) for v in value)
-    return bool(value)
-
-
-def _inactive(value: JsonValue) -> JsonValue:
-    if is_active(value):
-        raise wrong(f"is {NOT_YET}", "take the key out")
-    return value
-
-
-def _known_type(value: str) -> str:
-    if value in PROVIDERS:
-        return value
-    if value in {"claude_code", "ag2", "inference"}:
-        raise wrong(f"{shown(value)} is {NOT_YET} (allowed: {listed(tuple(PROVIDERS))})")
-    raise wrong(
-        f"{shown(value)} is not a backend type (allowed: {listed(tuple(PROVIDERS))})",
-        nearest(value, tuple(PROVIDERS)),
-    )
-
-
-_TAKEN_IDS = frozenset({"final", "agent_outputs"})
-
-
-def _agent_id(value: str) -> str:
-    if not is_agent_id(value):
-        allowed = "a letter, then at most 63 letters, digits, _ or -"
-        raise wrong(f"{shown(value)} is no agent id (allowed: {allowed})")
-    if value.lower() in _TAKEN_IDS:
-        raise wrong(f"{shown(value)} is a directory of the log itself", "choose another id")
-    return value
-
-
-def _reference(value: str) -> str:
-    if value in {"", "EMPTY"} or REFERENCE.fullmatch(value):
-        return value
-    raise wrong(
-        "must name an environment variable; a key in the file itself is refused",
-        'write api_key: "${NAME}" and put the key into the environment or a .env file',
-    )
-
-
-_IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._/:@-]{0,254}")
-_MEMORY = re.compile(r"([1-9][0-9]{0,5}(?:\.[0-9]{1,3})?)([kmgt]?)b?", re.IGNORECASE)
-_UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
-
-
-def memory_bytes(text: str) -> int | None:
-    """Return the bytes of a size such as `2g` or `512m`; None where it is no size."""
-    match = _MEMORY.fullmatch(text)
-    return int(float(match[1]) * _UNITS[match[2].lower()]) if match else None
-
-
-def _memory(value: str) -> str:
-    size = memory_bytes(value)
-    if size is None or not 64 * 1024**2 <= size <= 4 * 1024**4:
-        raise wrong(f"{shown(value)} is no amount of memory (allowed: 64m to 4t, as in '2g')")
-    return value
-
-
-def _image(value: str) -> str:
-    if not _IMAGE.fullmatch(value):
-        raise wrong(f"{shown(value)} is no image name (allowed: name, name:tag, name@digest)")
-    return value
-
-
-_WORKSPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-
-
-def _workspace(value: str) -> str:
-    parts = value.removeprefix("./").rstrip("/").split("/")
-    if not all(_WORKSPACE.fullmatch(part) for part in parts) or len(parts) > 8:
-        raise wrong(
-            f"{shown(value)} is no name of a workspace (allowed: letters, digits, . _ -)",
-            "every run makes the directory anew under .massgen/workspaces: write cwd: workspace1",
-        )
-    return value
-
-
-def _usd(value: float) -> float:
-    if round(value, 6) != value:
-        raise wrong(f"{shown(value)} is too fine (allowed: 6 digits after the point)")
-    return value
-
-
-def _name(value: str) -> str:
-    if not value.strip() or any(ord(c) < 32 or ord(c) == 127 for c in value):
-        raise wrong(f"{shown(value)} is no name")
-    return value
-
-
-def _stop(value: Any) -> Any:
-    texts = value if isinstance(value, list) else [value]
-    if value is None or (0 < len(texts) <= 16 and all(isinstance(t, str) and t for t in texts)):
-        return tuple(value) if isinstance(value, list) else value
-    raise wrong("must be a text or a list of texts (allowed: 1 to 16, none empty)")
-
-
-MAX_AGENTS = 64
-
-
-def _agents(value: Any) -> Any:
-    if isinstance(value, list) and not 1 <= len(value) <= MAX_AGENTS:
-        raise wrong(f"has {len(value)} agents (allowed: 1 to {MAX_AGENTS})")
-    return value
-
-
-NotYet = Annotated[
-    JsonValue, AfterValidator(_inactive), Field(json_schema_extra={"state": NOT_YET})
-]
-Name = Annotated[str, Field(max_length=256), AfterValidator(_name)]
-Seconds = Annotated[float, Field(gt=0, le=7 * _DAY)]
-Level = Literal["lenient", "balanced", "strict"]
-Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
-
-
-class ConfigPart(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _null_is_not_set(cls, data: Any) -> Any:
-        if not isinstance(data, dict):
-            return data
-        return {k: v for k, v in data.items() if v is not None or k not in cls.model_fields}
 
 
 class Sampling(ConfigPart):
@@ -177,7 +50,7 @@ class Sampling(ConfigPart):
     """Length of one reply; sent as `max_completion_tokens` where the provider wants that."""
     max_completion_tokens: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
     """Length of one reply, thinking included."""
-    stop: Annotated[str | tuple[str, ...] | None, BeforeValidator(_stop)] = None
+    stop: Annotated[str | tuple[str, ...] | None, BeforeValidator(checked_stop)] = None
     """Text, or a list of texts, at which a reply ends."""
     seed: Annotated[int, Field(ge=-(2**63), le=2**63 - 1)] | None = None
     """For replies that can be repeated, where the provider can."""
@@ -204,20 +77,20 @@ class BackendConfig(Sampling):
 
     type: Annotated[
         str,
-        AfterValidator(_known_type),
+        AfterValidator(checked_known_type),
         Field(json_schema_extra={"enum": list(PROVIDERS)}),
     ]
     """The provider: a row of the provider table."""
     model: Name
     """As the provider calls it; with `local` it may be left out."""
-    api_key: Annotated[str, AfterValidator(_reference)] | None = None
+    api_key: Annotated[str, AfterValidator(checked_reference)] | None = None
     """`"${NAME}"`: the environment variable that holds the key; by default the provider's own."""
     base_url: Annotated[str, Field(max_length=2048)] | None = None
     """Address with its version path; required for `chatcompletion` and `azure_openai`."""
     decision_mode: DecisionMode | None = None
     """How the model states its answer or vote: `tools`, or `json_schema` for models that call
     tools badly; by default as the provider table says."""
-    cwd: Annotated[str, AfterValidator(_workspace)] | None = None
+    cwd: Annotated[str, AfterValidator(checked_workspace)] | None = None
     """Name of the agent's workspace, made anew for every run."""
     api_version: Name | None = None
     """azure_openai: not needed, the v1 surface has no versions."""
@@ -275,7 +148,7 @@ class BackendConfig(Sampling):
 class AgentConfig(ConfigPart):
     """One agent."""
 
-    id: Annotated[str, AfterValidator(_agent_id)]
+    id: Annotated[str, AfterValidator(checked_agent_id)]
     """Names the agent, its files and its directory."""
     backend: BackendConfig
     """Its model."""
@@ -351,7 +224,7 @@ class RetryConfig(ConfigPart):
 
 
 _PRICED = re.compile(rf"(?:{'|'.join(PROVIDERS)})/\S(?:.{{0,254}}\S)?")
-UsdPerMillion = Annotated[float, Field(ge=0, le=100_000), AfterValidator(_usd)]
+UsdPerMillion = Annotated[float, Field(ge=0, le=100_000), AfterValidator(checked_usd)]
 
 
 def _priced(value: str) -> str:
@@ -383,7 +256,7 @@ class PriceConfig(ConfigPart):
 class LimitsConfig(ConfigPart):
     """The most that may be used; what is left out has no limit."""
 
-    usd: Annotated[float, Field(gt=0, le=1_000_000), AfterValidator(_usd)] | None = None
+    usd: Annotated[float, Field(gt=0, le=1_000_000), AfterValidator(checked_usd)] | None = None
     """US dollars, by the prices that `massgen-runner prices` shows."""
     tokens: Annotated[int, Field(ge=1, le=10**12)] | None = None
     """Tokens read and written."""
@@ -404,9 +277,9 @@ Prices = dict[Annotated[str, AfterValidator(_priced)], PriceConfig]
 class RunnerConfig(ConfigPart):
     """Containers, retries and limits."""
 
-    image: Annotated[str, AfterValidator(_image)] | None = None
+    image: Annotated[str, AfterValidator(checked_image)] | None = None
     """Run image; by default the one built from this version's sources."""
-    memory: Annotated[str, AfterValidator(_memory)] = "1g"
+    memory: Annotated[str, AfterValidator(checked_memory)] = "1g"
     """The most memory that the run container may use."""
     cpus: Annotated[float, Field(ge=0.05, le=512)] | None = None
     """The most processors that the run container may use; by default one."""
@@ -439,7 +312,7 @@ class RunnerConfig(ConfigPart):
 class RunConfig(ConfigPart):
     """A whole configuration. A file may write `agent:` with one agent for `agents:`."""
 
-    agents: Annotated[tuple[AgentConfig, ...], Field(strict=False), BeforeValidator(_agents)]
+    agents: Annotated[tuple[AgentConfig, ...], Field(strict=False), BeforeValidator(checked_agents)]
     """The agents, in the order that gives their labels (agent1, agent2, …)."""
     orchestrator: OrchestratorConfig = OrchestratorConfig()
     """Answers and votes."""

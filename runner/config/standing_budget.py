@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from runner.config.explain import findings
-from runner.config.models import BudgetConfig, ConfigPart, LimitsConfig
+from runner.config.models import BudgetConfig, LimitsConfig
 from runner.config.places import user_directory
 from runner.config.problems import Problem, ProblemsError, dotted
 from runner.config.source import decode, parse_text, read_file
+from runner.config.values import ConfigPart
 from runner.errors import ConfigurationError
 
 BUDGET_FILE = "budget.yaml"

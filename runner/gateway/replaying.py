@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, NamedTuple, Self
 
-from runner.config.models import is_active
+from runner.config.values import is_active
 from runner.contract.status import AgentErrorType
 from runner.contract.text import one_line
 from runner.gateway.cassette import Cassette, Header, JsonObject, RecordedCall
