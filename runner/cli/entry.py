@@ -42,7 +42,7 @@ def _end(load: Callable[[], click.Command], program: str) -> NoReturn:
     _reopen_closed_streams()
     _write_what_the_encoding_lacks_as_escapes()
     for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:  # nohup has SIGHUP ignored: so it stays
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP: it stays so
             signal.signal(number, signal.default_int_handler)
     code = main(load, program, sys.argv[1:])
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

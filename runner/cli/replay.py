@@ -1,9 +1,8 @@
 """`massgen-runner replay`: a recorded run once more, without provider and keys. Runs on: host."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
-from pydantic import BaseModel, ConfigDict
 
 from runner.cli.examples import examples
 
@@ -14,10 +13,8 @@ if TYPE_CHECKING:
     from runner.gateway.cassette import Cassette
 
 
-class ReplayOptions(BaseModel):
+class ReplayOptions(NamedTuple):
     """The command line of `massgen-runner replay`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     run: str | None
     speed: float
@@ -55,13 +52,13 @@ class ReplayOptions(BaseModel):
 @click.option("--record", is_flag=True, help="Keep a cassette of the replay too.")
 @click.option("--no-display", is_flag=True, help="No live display, only the answer.")
 @click.option("--debug", is_flag=True, help="Tracebacks, and a detailed massgen.log.")
-def replay(**options: object) -> int:
+def replay(**options: Any) -> int:
     """Run a recorded run again: RUN is an id or a part of one, without it the newest recorded.
 
     The answers come from the cassette; no provider is called, no key is needed, and nothing is
     paid. A request that differs from the recorded one is named, with the place.
     """
-    return _replay(ReplayOptions.model_validate(options))
+    return _replay(ReplayOptions(**options))
 
 
 def _replay(options: ReplayOptions) -> int:
