@@ -1,7 +1,7 @@
 """A run as its user writes it: every key of a configuration, with its bounds. Runs on: host."""
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -21,6 +21,7 @@ from runner.contract.run_id import is_agent_id
 from runner.contract.spec import DecisionMode
 
 NOT_YET = "not available yet"
+OWN_FILE_ONLY = "in your own `runner.yaml` only"
 
 _DAY = 86_400.0
 
@@ -350,6 +351,19 @@ class RetryConfig(ConfigPart):
     """The longest wait between two, also where the provider asks for more."""
 
 
+def _not_here(_: Any) -> Any:
+    raise wrong(
+        "is not taken from a configuration, which may be somebody else's: it starts a program",
+        "write it into ~/.config/massgen/runner.yaml",
+    )
+
+
+T = TypeVar("T")
+OwnFileOnly = Annotated[
+    T, BeforeValidator(_not_here), Field(json_schema_extra={"state": OWN_FILE_ONLY})
+]
+
+
 _PRICED = re.compile(rf"(?:{'|'.join(PROVIDERS)})/\S(?:.{{0,254}}\S)?")
 UsdPerMillion = Annotated[float, Field(ge=0, le=100_000), AfterValidator(_usd)]
 
@@ -420,6 +434,8 @@ class RunnerConfig(ConfigPart):
     """The most that a run may use; no call is let out that could take more."""
     prices: Prices = Field(default_factory=dict)
     """`PROVIDER/MODEL`: its price, before that of the price list; `PROVIDER/*`: of all others."""
+    credential_command: OwnFileOnly[tuple[str, ...] | None] = None
+    """A program that prints the credential whose variable stands for `{name}`, else at the end."""
     disk: NotYet = None
     """The most room that a run may use on disk."""
     network: NotYet = None
@@ -451,6 +467,11 @@ class RunConfig(ConfigPart):
     """Containers."""
     memory: NotYet = None
     """Memory of earlier conversations."""
+
+    @property
+    def key_variables(self) -> frozenset[str]:
+        """Names of the variables that the agents' `api_key` refer to."""
+        return frozenset(v for agent in self.agents if (v := agent.backend.key_variable))
 
     @property
     def orchestrator_timeout_seconds(self) -> float:
