@@ -10,6 +10,8 @@ from typing import NoReturn
 
 import click
 
+from runner.cli.edge import Edge
+
 _NEW_OBJECTS_BEFORE_COLLECTION = 20_000
 """Start-up makes objects that stay: with Python's 700, a tenth of it is looking for garbage."""
 CONFIGURATION, EXECUTION, INTERRUPTED = 1, 2, 4  # ExitCode's, without importing pydantic for --help
@@ -54,8 +56,11 @@ def _end(load: Callable[[], click.Command], program: str) -> NoReturn:
 
 def main(load: Callable[[], click.Command], program: str, arguments: Sequence[str]) -> int:
     """Run a command and return the process's exit code; errors become lines on stderr."""
+    edge = Edge()
     try:
-        result = load().main(args=list(arguments), prog_name=program, standalone_mode=False)
+        result = load().main(
+            args=list(arguments), prog_name=program, standalone_mode=False, obj=edge
+        )
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as end:
         return CONFIGURATION if end.exit_code else 0
@@ -68,21 +73,24 @@ def main(load: Callable[[], click.Command], program: str, arguments: Sequence[st
     except BrokenPipeError:
         return EXECUTION
     except Exception as error:
-        return _failed(error)
+        return _failed(error, edge, debug="--debug" in arguments)
 
 
-def _failed(error: Exception) -> int:
+def _failed(error: Exception, edge: Edge, *, debug: bool) -> int:
     from runner.contract.text import printable
     from runner.errors import RunnerError
+    from runner.gateway.redaction import Redactor
 
-    if "--debug" in sys.argv:
-        import traceback
+    redact = edge.redact or Redactor()
+    if debug:
+        from runner.host.masked_output import masked_traceback
 
-        traceback.print_exc()
+        _say(masked_traceback(error, redact).rstrip())
+    said = printable(redact(str(error)))
     if isinstance(error, RunnerError):
-        _say(*(f"Error: {printable(line)}" for line in str(error).splitlines()))
+        _say(*(f"Error: {line}" for line in said.splitlines()))
         return int(error.exit_code)
-    _say(f"Error: internal: {type(error).__name__}: {printable(str(error))} (--debug shows more)")
+    _say(f"Error: internal: {type(error).__name__}: {said} (--debug shows more)")
     return EXECUTION
 
 

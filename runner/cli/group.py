@@ -20,6 +20,7 @@ _COMMANDS: Mapping[str, str] = MappingProxyType(
         "doctor": "runner.cli.doctor:doctor",
         "engine": "runner.cli.engine:engine",
         "image": "runner.cli.image:image",
+        "keys": "runner.cli.keys:keys",
         "logs": "runner.cli.logs:logs",
         "model": "runner.cli.model:model",
         "prices": "runner.cli.prices:prices",

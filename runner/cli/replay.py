@@ -62,14 +62,13 @@ def replay(**options: Any) -> int:
 
 
 def _replay(options: ReplayOptions) -> int:
-    import os
     import sys
     from pathlib import Path
 
-    from runner.cli.run import make_observer
+    from runner.cli.run import carry_out, make_observer, take_environ
     from runner.gateway.cassette import read_cassette
     from runner.gateway.replaying import ReplaySettings
-    from runner.host.launch import RunRequest, run
+    from runner.host.launch import RunRequest
     from runner.host.tape import Replay
 
     cwd = Path.cwd()
@@ -84,13 +83,13 @@ def _replay(options: ReplayOptions) -> int:
         config=loaded,
         question=options.question or cassette.header.question,
         cwd=cwd,
-        environ=os.environ,
+        environ=take_environ(loaded),
         cli_args=sys.argv[1:],
         debug=options.debug,
         ends_process=True,
         replay=Replay(cassette, ReplaySettings(speed=options.speed, strict=options.strict)),
     )
-    return int(run(request, observer).outcome.exit_code)
+    return carry_out(request, observer)
 
 
 def _cassette_path(run: str | None, cwd: "Path") -> "Path":

@@ -2,16 +2,21 @@
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
+from runner.cli.edge import edge_of_process
 from runner.cli.question import read_question
 from runner.config.load import LoadedConfig, config_from_flags, find_default_config, load_config
 from runner.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from runner.host.launch import ReadyEngine, RunRequest
     from runner.host.observer import RunObserver
 
 
@@ -73,15 +78,16 @@ def _run(options: Options) -> int:
     question = read_question(options.question)
     cwd = _working_directory()
     loaded = load(options, cwd)
-    from runner.host.launch import RunRequest, engine_in_background, run
+    from runner.host.launch import RunRequest, engine_in_background
 
     _check_record(options, loaded)
+    environ = take_environ(loaded)
     engine = engine_in_background(os.environ, loaded.config.runner.image)
     request = RunRequest(
         config=loaded,
         question=question,
         cwd=cwd,
-        environ=os.environ,
+        environ=environ,
         cli_args=sys.argv[1:],
         keep_container=options.keep_container,
         keep_log=loaded.config.runner.record
@@ -93,7 +99,35 @@ def _run(options: Options) -> int:
     observer = make_observer(loaded, automation=options.automation, display=not options.no_display)
     for warning in loaded.warnings:
         observer.noticed(f"Warning: {warning}")
-    return int(run(request, observer, engine).outcome.exit_code)
+    return carry_out(request, observer, engine)
+
+
+def take_environ(loaded: LoadedConfig) -> Mapping[str, str]:
+    """Return the environment of this process, which goes on without keys.
+
+    So the programs that libraries start, such as Docker's credential helpers, get none either.
+    """
+    from runner.config.child_environment import without_keys
+
+    environ = dict(os.environ)
+    for name in environ.keys() - without_keys(environ, loaded.config.key_variables).keys():
+        del os.environ[name]
+    return environ
+
+
+def carry_out(
+    request: "RunRequest", observer: "RunObserver", engine: "Future[ReadyEngine] | None" = None
+) -> int:
+    """Return the exit code of a run, whose keys are kept out of everything that is printed."""
+    from runner.gateway.redaction import Redactor
+    from runner.host.launch import run
+    from runner.host.masked_output import masked_log
+
+    redactor = Redactor()
+    edge_of_process().redact = redactor
+    with masked_log(redactor):
+        finished = run(request._replace(redactor=redactor), observer, engine)
+    return int(finished.outcome.exit_code)
 
 
 def _check_record(options: Options, loaded: LoadedConfig) -> None:

@@ -31,7 +31,7 @@ class Key(NamedTuple):
     kind: str
     default: str
     state: str
-    """`available` or `not available yet`."""
+    """`available`, `not available yet`, or where else it belongs."""
     text: str
 
 
@@ -59,7 +59,7 @@ def _keys(model: type[BaseModel], prefix: str, texts: dict[str, dict[str, str]])
 
 def _state(field: FieldInfo) -> str:
     extra = field.json_schema_extra
-    return NOT_YET if isinstance(extra, dict) and extra.get("state") == NOT_YET else "available"
+    return str(extra.get("state", "available")) if isinstance(extra, dict) else "available"
 
 
 def _default(field: FieldInfo) -> str:

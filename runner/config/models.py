@@ -19,6 +19,7 @@ from runner.config.values import (
     Level,
     Name,
     NotYet,
+    OwnFileOnly,
     Seconds,
     checked_agent_id,
     checked_agents,
@@ -293,6 +294,8 @@ class RunnerConfig(ConfigPart):
     """The most that a run may use; no call is let out that could take more."""
     prices: Prices = Field(default_factory=dict)
     """`PROVIDER/MODEL`: its price, before that of the price list; `PROVIDER/*`: of all others."""
+    credential_command: OwnFileOnly[tuple[str, ...] | None] = None
+    """A program that prints the credential whose variable stands for `{name}`, else at the end."""
     disk: NotYet = None
     """The most room that a run may use on disk."""
     network: NotYet = None
@@ -324,6 +327,11 @@ class RunConfig(ConfigPart):
     """Containers."""
     memory: NotYet = None
     """Memory of earlier conversations."""
+
+    @property
+    def key_variables(self) -> frozenset[str]:
+        """Names of the variables that the agents' `api_key` refer to."""
+        return frozenset(v for agent in self.agents if (v := agent.backend.key_variable))
 
     @property
     def orchestrator_timeout_seconds(self) -> float:

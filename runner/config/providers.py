@@ -38,6 +38,8 @@ class Provider(NamedTuple):
     """Takes `stream_options: {include_usage: true}`; others report usage without being asked."""
     needs_base_url: bool = False
     """The configuration must give `base_url`."""
+    key_check_path: str = "/models"
+    """GET of it, below the address, costs nothing and needs a valid key."""
     self_hosted: bool = False
     """Serves whatever model its owner loaded, small ones included."""
     renames: Mapping[str, str] = _NOTHING
@@ -138,6 +140,7 @@ _ROWS = (
         base_url="https://openrouter.ai/api/v1",
         source="https://openrouter.ai/docs/api-reference/overview",
         key_variables=("OPENROUTER_API_KEY",),
+        key_check_path="/key",  # its list of models is for everybody
     ),
     Provider(
         name="together",

@@ -1,9 +1,17 @@
 """What the values of a configuration may be, each with its remedy. Runs on: host."""
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from runner.config.problems import listed, nearest, shown
@@ -12,6 +20,7 @@ from runner.config.secrets import REFERENCE
 from runner.contract.run_id import is_agent_id
 
 NOT_YET = "not available yet"
+OWN_FILE_ONLY = "in your own `runner.yaml` only"
 
 _DAY = 86_400.0
 
@@ -133,6 +142,17 @@ def checked_agents(value: Any) -> Any:
     return value
 
 
+def checked_not_here(_: Any) -> Any:
+    raise wrong(
+        "is not taken from a configuration, which may be somebody else's: it starts a program",
+        "write it into ~/.config/massgen/runner.yaml",
+    )
+
+
+T = TypeVar("T")
+OwnFileOnly = Annotated[
+    T, BeforeValidator(checked_not_here), Field(json_schema_extra={"state": OWN_FILE_ONLY})
+]
 NotYet = Annotated[
     JsonValue, AfterValidator(checked_inactive), Field(json_schema_extra={"state": NOT_YET})
 ]

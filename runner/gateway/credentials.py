@@ -1,20 +1,26 @@
 """Find the credentials that a run's agents need. Runs on: host.
 
 A variable is looked for in the environment, then in `.env` of the working directory, then in
-`~/.config/massgen/.env`; after that `NAME_FILE`, found in the same places, may name a file.
+`~/.config/massgen/.env`; after that `NAME_FILE`, found in the same places, may name a file. What
+is in none of them is asked of the user's credential command, and then of the system keyring.
 """
 
 import io
 import os
 import stat
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
+from runner.config.own_settings import own_settings
 from runner.config.places import user_directory
 from runner.config.providers import Provider, key_variables_for
 from runner.config.secrets import REFERENCE
+from runner.contract.text import one_line
 from runner.errors import ConfigurationError
+from runner.gateway.credential_command import CommandAnswer, ask_command
+from runner.gateway.system_keyring import SERVICE, ask_keyring, is_keyring_installed
 
 MAX_ENV_FILE_BYTES = 1024 * 1024
 MAX_KEY_BYTES = 64 * 1024
@@ -31,6 +37,21 @@ class CredentialRequest(NamedTuple):
     """`${NAME}` of the configuration; None: the provider's own variables."""
     base_url: str | None = None
 
+    def variables(self) -> Sequence[str]:
+        """Return the variables that may hold the credential, in order; none: it needs none."""
+        if self.provider.auth == "none":
+            return ()
+        if self.reference is None or self.reference in _NO_REFERENCE:
+            return key_variables_for(self.provider, self.base_url)
+        match = REFERENCE.fullmatch(self.reference)
+        if match is None:  # the configuration has been checked before; no value is repeated here
+            raise ConfigurationError("api_key: not a reference: write ${NAME}")
+        return (match.group(1),)
+
+
+class MissingCredentialError(ConfigurationError):
+    """No place has the credential."""
+
 
 class Credential:
     """A secret and where it was found; the value is shown by `reveal` and by nothing else."""
@@ -41,7 +62,7 @@ class Credential:
         self._value = value
         self.variable = variable
         self.source = source
-        """Where it was found, for people: "the environment", a file's path."""
+        """Where it was found, for people: "the environment", a file's path, …"""
 
     def reveal(self) -> str:
         """Return the secret itself."""
@@ -61,12 +82,12 @@ def load_credentials(
 
     Raises ConfigurationError with one problem for each credential that is missing or unusable.
     """
-    sources = _Sources(environ, cwd)
+    sources = CredentialSources(environ, cwd)
     found: dict[str, Credential | None] = {}
     problems: dict[str, list[str]] = {}
     for request in requests:
         try:
-            found[request.agent_id] = _load(request, sources)
+            found[request.agent_id] = sources.find(request)
         except ConfigurationError as error:
             for problem in error.problems:
                 problems.setdefault(problem, []).append(request.agent_id)
@@ -75,55 +96,72 @@ def load_credentials(
     return found
 
 
-def _load(request: CredentialRequest, sources: "_Sources") -> Credential | None:
-    variables = _variables(request)
-    for variable in variables:
-        credential = sources.credential(variable)
-        if credential is not None:
-            return credential
-    if not variables:
-        return None
-    raise ConfigurationError(_missing(request.provider.name, variables, sources.places()))
-
-
-def _variables(request: CredentialRequest) -> Sequence[str]:
-    if request.provider.auth == "none":
-        return ()
-    if request.reference is None or request.reference in _NO_REFERENCE:
-        return key_variables_for(request.provider, request.base_url)
-    match = REFERENCE.fullmatch(request.reference)
-    if match is None:  # the configuration has been checked before; the value is not repeated here
-        raise ConfigurationError("api_key: not a reference: write ${NAME}")
-    return (match.group(1),)
-
-
-def _missing(provider: str, variables: Sequence[str], places: Sequence[str]) -> str:
-    names = " or ".join(variables)
-    files = " or ".join(f"{name}_FILE" for name in variables)
-    return (
-        f"no credential for {provider}: {names} is set neither in {', nor in '.join(places)}: "
-        f"set it in one of them, or name a file that holds it by {files}"
-    )
-
-
-class _Sources:
-    """The places where variables are looked for; a file is read when it is needed, once."""
+class CredentialSources:
+    """The places where credentials are looked for; each is asked when it is needed, once."""
 
     def __init__(self, environ: Mapping[str, str], cwd: Path) -> None:
         self._environ = environ
         self._cwd = cwd
         self._files = (cwd / ".env", *_user_file(environ))
         self._read: dict[Path, Mapping[str, str]] = {}
+        self._asked: dict[tuple[str, str], CommandAnswer] = {}
 
-    def places(self) -> list[str]:
-        return ["the environment", *map(str, self._files)]
+    def find(self, request: CredentialRequest) -> Credential | None:
+        """Return what the request asks for, None where no credential is needed.
 
-    def credential(self, variable: str) -> Credential | None:
+        Raises MissingCredentialError, or ConfigurationError where it is unusable.
+        """
+        variables = request.variables()
+        if not variables:
+            return None
+        for look in (self._in_files, self._by_command, self._in_keyring):
+            for variable in variables:
+                credential = look(variable)
+                if credential is not None:
+                    return credential
+        raise MissingCredentialError(self._missing(request.provider.name, variables))
+
+    def _missing(self, provider: str, variables: Sequence[str]) -> str:
+        names = " or ".join(variables)
+        files = " or ".join(f"{name}_FILE" for name in variables)
+        places = ["the environment", *map(str, self._files)]
+        places += ["the credential command"] if self._command else []
+        places += ["the system keyring"] if is_keyring_installed() else []
+        reasons = {answer.reason for (_, name), answer in self._asked.items() if name in variables}
+        why = "; ".join(sorted(reasons - {""}))
+        return (
+            f"no credential for {provider}: {names} is set neither in {', nor in '.join(places)}"
+            f"{f' ({why})' if why else ''}: "
+            f"set it in one of them, or name a file that holds it by {files}"
+        )
+
+    def _in_files(self, variable: str) -> Credential | None:
         value, source = self._lookup(variable)
         if value:
             return _checked(value, variable, source)
         path, named_in = self._lookup(f"{variable}_FILE")
         return self._from_file(variable, path, named_in) if path else None
+
+    def _by_command(self, variable: str) -> Credential | None:
+        if self._command is None:
+            return None
+        key = ("command", variable)
+        if key not in self._asked:
+            self._asked[key] = ask_command(self._command, variable, self._environ)
+        source = f"the credential command ({one_line(self._command[0], 100)})"
+        return _answered(self._asked[key], variable, source)
+
+    def _in_keyring(self, variable: str) -> Credential | None:
+        if not is_keyring_installed():
+            return None
+        key = ("keyring", variable)
+        if key not in self._asked:
+            self._asked[key] = ask_keyring(variable)
+        return _answered(self._asked[key], variable, f"the system keyring ({SERVICE})")
+
+    @cached_property
+    def _command(self) -> Sequence[str] | None:
+        return own_settings(self._environ).credential_command
 
     def _lookup(self, name: str) -> tuple[str, str]:
         value = self._environ.get(name, "").strip()
@@ -150,6 +188,10 @@ class _Sources:
         if not value:
             raise ConfigurationError(f"{what}: {path} is empty: put the key into it")
         return _checked(value, variable, str(path))
+
+
+def _answered(answer: CommandAnswer, variable: str, source: str) -> Credential | None:
+    return _checked(answer.value, variable, source) if answer.value else None
 
 
 def _checked(value: str, variable: str, source: str) -> Credential:

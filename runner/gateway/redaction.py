@@ -16,8 +16,13 @@ _MIN_ENCODED = 8
 class Redactor:
     """Masks known secrets, plain and encoded, and whatever has the shape of a key."""
 
-    def __init__(self, secrets: Iterable[str]) -> None:
-        forms = {form for secret in secrets for form in _forms(secret)}
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._forms: list[str] = []
+        self.learn(secrets)
+
+    def learn(self, secrets: Iterable[str]) -> None:
+        """Mask these too from now on."""
+        forms = {*self._forms, *(form for secret in secrets for form in _forms(secret))}
         # Longest first, so that no part of a longer secret stays behind a shorter one.
         self._forms = sorted(forms, key=len, reverse=True)
 

@@ -41,6 +41,13 @@ class Route(NamedTuple):
         return urlsplit(self.url)._replace(scheme="http", netloc="localhost").geturl()
 
     @property
+    def key_check_url(self) -> str:
+        """What is asked for to try the credential; it stands beside the endpoint."""
+        parts = urlsplit(self.request_url)
+        base = parts.path.removesuffix(_ENDPOINTS[self.dialect])
+        return parts._replace(path=base + self.provider.key_check_path).geturl()
+
+    @property
     def origin(self) -> str:
         """Scheme, host and port, for messages to people."""
         if path := self.unix_socket:

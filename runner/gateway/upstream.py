@@ -190,7 +190,7 @@ class Upstream:
             data=io.BytesIO(body),
             headers=headers,
             allow_redirects=False,  # the credential would go along
-            proxy=_proxy_for(route.request_url),
+            proxy=proxy_for(route.request_url),
         )
 
     def _session_for(self, unix_socket: str | None) -> aiohttp.ClientSession:
@@ -198,7 +198,7 @@ class Upstream:
         if unix_socket not in self._sessions:
             stall = self._stall_timeout_seconds
             self._sessions[unix_socket] = aiohttp.ClientSession(
-                connector=_connector(unix_socket),
+                connector=connector(unix_socket),
                 timeout=aiohttp.ClientTimeout(
                     total=None, connect=stall, sock_connect=stall, sock_read=stall
                 ),
@@ -306,7 +306,7 @@ def _request_id(response: aiohttp.ClientResponse) -> str | None:
     return None
 
 
-def _proxy_for(url: str) -> str | None:
+def proxy_for(url: str) -> str | None:
     """Return the proxy that the host's environment names for `url`; never one to this machine."""
     parts = urlsplit(url)
     host = parts.hostname or ""
@@ -315,7 +315,8 @@ def _proxy_for(url: str) -> str | None:
     return getproxies().get(parts.scheme)
 
 
-def _connector(unix_socket: str | None) -> aiohttp.BaseConnector:
+def connector(unix_socket: str | None) -> aiohttp.BaseConnector:
+    """Return connections to a Unix socket, or (None) to all of the network."""
     if unix_socket is not None:
         return aiohttp.UnixConnector(unix_socket, limit=0)
     return aiohttp.TCPConnector(limit=0, ssl=_tls())

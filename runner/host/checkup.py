@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from runner.config.providers import PROVIDERS
 from runner.errors import RunnerError
-from runner.gateway.credentials import CredentialRequest, load_credentials
 from runner.host.engine import Engine, connect
 from runner.host.images import image_tag
+from runner.host.keys import provider_keys
 from runner.local_model.lease import is_llama_installed
 from runner.local_model.manifest import load_manifest
 from runner.local_model.places import models_directory
@@ -91,20 +90,8 @@ def _image(engine: Engine, environ: Mapping[str, str]) -> Finding:
 
 def _keys(environ: Mapping[str, str], cwd: Path) -> Finding:
     """Say for which providers a key is found; a value is never looked at here."""
-    usable = []
-    for provider in PROVIDERS.values():
-        if not provider.key_variables:
-            continue
-        try:
-            found = load_credentials(
-                [CredentialRequest("", provider, base_url=provider.base_url)],
-                environ=environ,
-                cwd=cwd,
-            )
-        except RunnerError:
-            continue
-        if credential := found[""]:
-            usable.append(f"{provider.name} ({credential.variable} from {credential.source})")
+    found = ((key.name, key.credential) for key in provider_keys(environ, cwd))
+    usable = [f"{name} ({c.variable} from {c.source})" for name, c in found if c]
     if usable:
         return Finding("keys", "ok", ", ".join(usable))
     remedy = "set one, e.g. OPENAI_API_KEY or ANTHROPIC_API_KEY; the local model needs none"

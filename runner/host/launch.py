@@ -4,15 +4,16 @@ import asyncio
 import datetime as dt
 import os
 import shutil
+import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from runner.config.child_environment import without_keys
 from runner.config.load import LoadedConfig
 from runner.contract.files import atomic_write
 from runner.contract.outcome import ExitCode, RunOutcome
@@ -21,6 +22,7 @@ from runner.contract.status import Status
 from runner.contract.text import is_plain_line, one_line
 from runner.contract.usage import RunUsage
 from runner.errors import ConfigurationError, RunnerError
+from runner.gateway.redaction import Redactor
 from runner.host import ownership
 from runner.host.closing import close_record, close_status, initial_status
 from runner.host.container_spec import (
@@ -36,6 +38,7 @@ from runner.host.diagnostics import INTERRUPTED
 from runner.host.engine import Engine, EngineInfo, connect
 from runner.host.images import ensure_image, image_tag
 from runner.host.interrupts import signals_ignored
+from runner.host.masked_output import masked_traceback
 from runner.host.metadata import Execution, metadata_yaml
 from runner.host.money import Money, money_for
 from runner.host.observer import FinishedRun, RunObserver
@@ -56,6 +59,7 @@ class RunRequest(NamedTuple):
     question: str
     cwd: Path
     environ: Mapping[str, str]
+    """Where credentials are looked for; programs that the run starts get it without them."""
     cli_args: Sequence[str] = ()
     keep_container: bool = False
     keep_log: bool = True
@@ -64,6 +68,12 @@ class RunRequest(NamedTuple):
     """The cassette that answers instead of the providers."""
     ends_process: bool = False
     """Nothing but the exit follows in this process: signals stay ignored after the run's end."""
+    redactor: Redactor | None = None
+    """Learns the credentials that the run loads."""
+
+    @property
+    def children_environ(self) -> Mapping[str, str]:
+        return without_keys(self.environ, self.config.config.key_variables)
 
 
 class ReadyEngine(NamedTuple):
@@ -84,6 +94,7 @@ class _Run(NamedTuple):
     image: str
     routes: Sequence[AgentRoute]
     money: Money
+    redact: Redactor
     observer: RunObserver
 
 
@@ -118,6 +129,8 @@ def run(
         if request.replay
         else agent_routes(config, environ=request.environ, cwd=request.cwd)
     )
+    redactor = request.redactor or Redactor()
+    redactor.learn(route.credential.reveal() for route in routes if route.credential)
     is_paid = request.replay is None
     money = money_for(request.config, routes, request.question, request.environ, is_paid=is_paid)
     ready = preparing.result()
@@ -132,7 +145,7 @@ def run(
         spec = run_spec(
             config, new, request.question, image, debug=request.debug, start_time=time.time()
         )
-        current = _Run(request, new, spec, ready, image, routes, money, observer)
+        current = _Run(request, new, spec, ready, image, routes, money, redactor, observer)
         return _carried_out(current)
 
 
@@ -152,26 +165,26 @@ def _carried_out(current: _Run) -> FinishedRun:
         current.observer.announced(current.new.run_id, current.new.log, current.request.question)
         outcome = _answered(current, books)
     except BaseException as error:
-        finished = books.close(outcome_of(error))
+        finished = books.close(outcome_of(error, current.redact))
         if not isinstance(error, Exception | KeyboardInterrupt):
             raise
         if current.request.debug:
-            traceback.print_exception(error)
+            print(masked_traceback(error, current.redact), end="", file=sys.stderr)
         return finished
     return books.close(outcome)
 
 
-def outcome_of(error: BaseException) -> RunOutcome:
-    """Return the outcome that an exception stands for."""
+def outcome_of(error: BaseException, redact: Callable[[str], str] = str) -> RunOutcome:
+    """Return the outcome that an exception stands for; `redact` masks its message."""
     if isinstance(error, KeyboardInterrupt | asyncio.CancelledError):
         return RunOutcome.of(ExitCode.INTERRUPTED, INTERRUPTED)
     if isinstance(error, RunnerError):
-        return RunOutcome.of(error.exit_code, one_line(str(error)))
+        return RunOutcome.of(error.exit_code, one_line(redact(str(error))))
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return RunOutcome.of(ExitCode.EXECUTION, one_line(f"{where}{error.strerror or error}"))
     return RunOutcome.of(
-        ExitCode.EXECUTION, one_line(f"internal error: {type(error).__name__}: {error}")
+        ExitCode.EXECUTION, one_line(redact(f"internal error: {type(error).__name__}: {error}"))
     )
 
 
@@ -312,7 +325,9 @@ def _ensured_image(current: _Run) -> str:
     """Return the run image, built where it is missing; configurations may name their own."""
     if current.ready.has_image:
         return current.image
-    return ensure_image(current.ready.engine, current.observer.noticed, current.request.environ)
+    return ensure_image(
+        current.ready.engine, current.observer.noticed, current.request.children_environ
+    )
 
 
 @contextmanager
@@ -323,7 +338,9 @@ def _reachable_routes(current: _Run) -> Iterator[Sequence[AgentRoute]]:
         return
     from runner.local_model.lease import local_model
 
-    with local_model(_steps(current.observer.noticed), current.request.environ) as endpoint:
+    with local_model(
+        _steps(current.observer.noticed), current.request.children_environ
+    ) as endpoint:
         yield [
             route.served_by(endpoint.base_url, endpoint.api_key) if route.is_local else route
             for route in current.routes

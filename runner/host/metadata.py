@@ -1,6 +1,7 @@
 """execution_metadata.yaml: how a run was started. Runs on: host."""
 
 import datetime as dt
+import os
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from runner import __version__
+from runner.config.child_environment import without_keys
 
 _GIT_SECONDS = 2
 
@@ -67,6 +69,7 @@ def _git(directory: Path, *arguments: str) -> str | None:
             capture_output=True,
             text=True,
             errors="replace",
+            env=without_keys(os.environ),
             stdin=subprocess.DEVNULL,
             timeout=_GIT_SECONDS,
             check=True,

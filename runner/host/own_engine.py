@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from runner.config.child_environment import without_keys
 from runner.contract.files import atomic_write
 from runner.contract.text import one_line
 from runner.detached import Detached
@@ -224,7 +225,7 @@ def _with(options: Sequence[str]) -> str:
 
 def _try(files: EngineFiles, command: Sequence[str]) -> str | None:
     """Start the engine detached and wait until it answers; return the reason if it does not."""
-    environment = {**os.environ, "PATH": search_path()}
+    environment = {**without_keys(os.environ), "PATH": search_path()}
     process = Detached.start(command, files.log, environment)
     try:
         if _comes_up(process, files):

@@ -60,7 +60,7 @@ def agent_routes(
 
     Raises ConfigurationError naming each credential that is missing.
     """
-    requests = [_credential_request(agent) for agent in config.agents]
+    requests = [credential_request(agent) for agent in config.agents]
     credentials = load_credentials(requests, environ=environ, cwd=cwd)
     return tuple(
         AgentRoute(
@@ -90,7 +90,8 @@ def replayed_routes(config: RunConfig) -> tuple[AgentRoute, ...]:
     )
 
 
-def _credential_request(agent: AgentConfig) -> CredentialRequest:
+def credential_request(agent: AgentConfig) -> CredentialRequest:
+    """Return what an agent's calls need."""
     backend = agent.backend
     return CredentialRequest(
         agent_id=agent.id,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from runner.config.child_environment import without_keys
 from runner.contract.text import one_line
 from runner.errors import EngineError
 
@@ -39,7 +40,7 @@ def run_command(command: Sequence[str], heard: Callable[[str], None]) -> None:
         text=True,
         errors="replace",
         start_new_session=True,  # a group of its own, to be ended as a whole
-        env=os.environ | _ENVIRONMENT | {"PATH": search_path()},
+        env=without_keys(os.environ) | _ENVIRONMENT | {"PATH": search_path()},
     ) as process:
         try:
             for line in process.stdout or ():

