@@ -272,6 +272,18 @@ class BudgetConfig(LimitsConfig):
     """The most that a single agent may use."""
 
 
+class RateLimitConfig(ConfigPart):
+    """What a provider allows on one key; what is left out is not limited."""
+
+    concurrency: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """Calls under way at once."""
+    requests_per_minute: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """Calls that start within any minute."""
+    tokens_per_minute: Annotated[int, Field(ge=1, le=10**12)] | None = None
+    """Tokens, read and written, of the calls that start within any minute."""
+
+
+RateLimits = dict[Annotated[str, AfterValidator(checked_known_type)], RateLimitConfig]
 Prices = dict[Annotated[str, AfterValidator(_priced)], PriceConfig]
 
 
@@ -292,6 +304,9 @@ class RunnerConfig(ConfigPart):
     """A call is given up when the provider sends nothing for so long."""
     budget: BudgetConfig = BudgetConfig()
     """The most that a run may use; no call is let out that could take more."""
+    rate_limits: RateLimits = Field(default_factory=dict)
+    """`PROVIDER`: what it allows on a key; the stricter of this and your own `runner.yaml` counts,
+    over all your runs on this machine."""
     prices: Prices = Field(default_factory=dict)
     """`PROVIDER/MODEL`: its price, before that of the price list; `PROVIDER/*`: of all others."""
     credential_command: OwnFileOnly[tuple[str, ...] | None] = None

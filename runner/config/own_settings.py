@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from runner.config.explain import findings
+from runner.config.models import RateLimitConfig, RateLimits, RunConfig
 from runner.config.places import user_directory
 from runner.config.problems import Problem, ProblemsError, dotted
 from runner.config.source import decode, parse_text, read_file
@@ -39,6 +40,8 @@ class OwnSettings(ConfigPart):
 
     credential_command: Annotated[Command | None, Field()] = None
     """Prints the credential whose variable stands for `{name}`, else at the end."""
+    rate_limits: RateLimits = Field(default_factory=dict)
+    """`PROVIDER`: what it allows on a key."""
 
 
 def own_settings(environ: Mapping[str, str]) -> OwnSettings:
@@ -53,6 +56,28 @@ def own_settings(environ: Mapping[str, str]) -> OwnSettings:
         return _read(home / SETTINGS_FILE)
     except ProblemsError as error:
         raise ConfigurationError(*map(str, error.problems)) from None
+
+
+def rate_limits(config: RunConfig, environ: Mapping[str, str]) -> Mapping[str, RateLimitConfig]:
+    """Return what counts for a run by provider: the stricter of its configuration and the user.
+
+    Raises ConfigurationError with every problem of the user's file.
+    """
+    own, given = own_settings(environ).rate_limits, config.runner.rate_limits
+    none = RateLimitConfig()
+    return {
+        name: _stricter(own.get(name, none), given.get(name, none))
+        for name in {*own, *given} & {agent.backend.type for agent in config.agents}
+    }
+
+
+def _stricter(one: RateLimitConfig, other: RateLimitConfig) -> RateLimitConfig:
+    limits = {
+        name: min(x for x in (getattr(one, name), getattr(other, name)) if x is not None)
+        for name in RateLimitConfig.model_fields
+        if getattr(one, name) is not None or getattr(other, name) is not None
+    }
+    return RateLimitConfig(**limits)
 
 
 def _read(path: Path) -> OwnSettings:

@@ -25,6 +25,7 @@ from runner.gateway.ledger import CallEnd, Ledger
 from runner.gateway.meter import Meter
 from runner.gateway.model_request import ModelRequest, check_request
 from runner.gateway.pricing import Price
+from runner.gateway.rate_limits import RateLimiter
 from runner.gateway.redaction import Redactor
 from runner.gateway.refusal import Refusal
 from runner.gateway.routes import Route
@@ -71,6 +72,7 @@ class Gateway:
         budget: Budget = NO_BUDGET,
         notify: Callable[[str], None] = logger.warning,
         upstream: ModelCalls | None = None,
+        limiter: RateLimiter | None = None,
     ) -> None:
         self._routes = dict(routes)
         self._socket_dir = socket_dir
@@ -80,7 +82,10 @@ class Gateway:
         known = {agent_id: prices.get(agent_id) for agent_id in routes}
         self._books = Books(run_id, self._ledger, known, budget, notify)
         self._upstream = upstream or Upstream(
-            retry=retry, stall_timeout_seconds=stall_timeout_seconds, redact=self._redact
+            retry=retry,
+            stall_timeout_seconds=stall_timeout_seconds,
+            redact=self._redact,
+            limiter=limiter,
         )
         self._pending_bytes = 0
         self._stack = AsyncExitStack()
@@ -226,6 +231,8 @@ class Gateway:
                     if meter.is_complete:
                         await call.note("complete", progress, meter)
                     await response.write(chunk)
+                tokens = meter.tokens()
+                progress.tokens = tokens.input + tokens.output
             await call.note("complete", progress, meter)
             await response.write_eof()
             end = "complete"

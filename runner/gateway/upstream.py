@@ -5,8 +5,9 @@ import datetime as dt
 import io
 import os
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from http import HTTPStatus
 from typing import NamedTuple, Protocol, Self
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -18,6 +19,7 @@ from runner.contract.run_socket import MAX_RESPONSE_BYTES
 from runner.contract.status import AgentErrorType
 from runner.contract.text import one_line
 from runner.gateway import answers
+from runner.gateway.rate_limits import Place, RateLimiter
 from runner.gateway.refusal import Refusal
 from runner.gateway.routes import Route
 
@@ -50,6 +52,8 @@ class CallProgress:
         self.request_id: str | None = None
         self.may_cost = False
         """The provider has, or may have, been at work on the last attempt."""
+        self.tokens: int | None = None
+        """What the call has taken, once that is known."""
         self.cached_response = False
         """No provider was asked: the answer came from the disk."""
 
@@ -78,9 +82,15 @@ class Upstream:
     """The connections of one run to its providers; `async with` closes them."""
 
     def __init__(
-        self, *, retry: RetryPolicy, stall_timeout_seconds: float, redact: Callable[[str], str]
+        self,
+        *,
+        retry: RetryPolicy,
+        stall_timeout_seconds: float,
+        redact: Callable[[str], str],
+        limiter: RateLimiter | None = None,
     ) -> None:
         self._retry = retry
+        self._limiter = limiter or RateLimiter()
         self._stall_timeout_seconds = stall_timeout_seconds
         self._redact = redact
         self._sessions: dict[str | None, aiohttp.ClientSession] = {}
@@ -101,17 +111,29 @@ class Upstream:
         Leaving the block ends the call, complete or not. Raises Refusal when the provider did
         not accept it; the chunks raise BrokenStreamError when it does not finish.
         """
-        response, first = await self._open(route, body, stream=stream, progress=progress)
-        chunks = self._chunks(response, first)
-        try:
-            yield chunks
-        finally:
-            response.close()
-            await chunks.aclose()
+        async with AsyncExitStack() as held:
+            response, first, place = await self._open(
+                route, body, stream=stream, progress=progress, held=held
+            )
+            chunks = self._chunks(response, first)
+            try:
+                yield chunks
+            finally:
+                response.close()
+                await chunks.aclose()
+                if progress.tokens is not None:
+                    await place.settle(progress.tokens)
 
     async def _open(
-        self, route: Route, body: bytes, *, stream: bool, progress: CallProgress
-    ) -> tuple[aiohttp.ClientResponse, bytes]:
+        self,
+        route: Route,
+        body: bytes,
+        *,
+        stream: bool,
+        progress: CallProgress,
+        held: AsyncExitStack,
+    ) -> tuple[aiohttp.ClientResponse, bytes, Place]:
+        """Return an answer that can be passed on; `held` keeps the call's place until its end."""
         retrying = tenacity.AsyncRetrying(
             stop=tenacity.stop_after_attempt(self._retry.attempts),
             wait=self._wait_seconds,
@@ -122,10 +144,35 @@ class Upstream:
             async for attempt in retrying:
                 with attempt:
                     progress.attempts = attempt.retry_state.attempt_number
-                    return await self._attempt(route, body, stream=stream, progress=progress)
+                    async with AsyncExitStack() as stack:
+                        place = await stack.enter_async_context(self._limiter.place(route, body))
+                        opened = await self._placed(
+                            place, self._attempt(route, body, stream=stream, progress=progress)
+                        )
+                        held.push_async_exit(stack.pop_all())
+                        return *opened, place
         except _TransientError as error:
             raise error.refusal from error.__cause__
         raise AssertionError("unreachable: tenacity raises the last error")
+
+    async def _placed(
+        self, place: Place, attempt: Awaitable[tuple[aiohttp.ClientResponse, bytes]]
+    ) -> tuple[aiohttp.ClientResponse, bytes]:
+        """Tell everybody on the key what the provider made of the attempt."""
+        try:
+            opened = await attempt
+        except _TransientError as error:
+            if error.refusal.error.status == HTTPStatus.TOO_MANY_REQUESTS:
+                asked = error.wait_seconds
+                wait = self._retry.first_wait_seconds if asked is None else asked
+                await place.refused(min(wait, self._retry.max_wait_seconds))
+            raise
+        try:
+            await place.accepted()
+        except BaseException:
+            opened[0].close()
+            raise
+        return opened
 
     def _wait_seconds(self, state: tenacity.RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None

@@ -42,6 +42,7 @@ from runner.host.masked_output import masked_traceback
 from runner.host.metadata import Execution, metadata_yaml
 from runner.host.money import Money, money_for
 from runner.host.observer import FinishedRun, RunObserver
+from runner.host.pacing import Pacing, pacing_for
 from runner.host.run_socket import RunSocket
 from runner.host.run_spec import AgentRoute, agent_routes, replayed_routes, run_spec
 from runner.host.run_store import NewRun, new_record, store_in
@@ -94,6 +95,7 @@ class _Run(NamedTuple):
     image: str
     routes: Sequence[AgentRoute]
     money: Money
+    pacing: Pacing
     redact: Redactor
     observer: RunObserver
 
@@ -133,6 +135,7 @@ def run(
     redactor.learn(route.credential.reveal() for route in routes if route.credential)
     is_paid = request.replay is None
     money = money_for(request.config, routes, request.question, request.environ, is_paid=is_paid)
+    pacing = pacing_for(config, request.environ)
     ready = preparing.result()
     image = config.runner.image or image_tag(request.environ)
     if config.runner.image and not ready.has_image:
@@ -145,7 +148,7 @@ def run(
         spec = run_spec(
             config, new, request.question, image, debug=request.debug, start_time=time.time()
         )
-        current = _Run(request, new, spec, ready, image, routes, money, redactor, observer)
+        current = _Run(request, new, spec, ready, image, routes, money, pacing, redactor, observer)
         return _carried_out(current)
 
 
@@ -284,6 +287,7 @@ def _answered(current: _Run, books: _Books) -> RunOutcome:
             owner_uid=user.host_uid,
             money=current.money,
             limits=limits,
+            pacing=current.pacing,
             notify=_warned(current.observer),
             tape=tape,
         )

@@ -8,6 +8,7 @@ from runner.config.models import RunnerConfig
 from runner.contract.usage import RunUsage
 from runner.gateway.budget import Limits
 from runner.host.money import Money
+from runner.host.pacing import Pacing
 from runner.host.run_spec import AgentRoute
 from runner.host.run_store import NewRun
 from runner.host.tape import Tape
@@ -28,6 +29,7 @@ class RunSocket:
         owner_uid: int,
         money: Money,
         limits: Limits,
+        pacing: Pacing,
         notify: Callable[[str], None],
         tape: Tape,
     ) -> None:
@@ -37,6 +39,7 @@ class RunSocket:
         self._owner_uid = owner_uid
         self._money = money
         self._limits = limits
+        self._pacing = pacing
         self._notify = notify
         self._tape = tape
         self._gateway: Gateway | None = None
@@ -49,6 +52,7 @@ class RunSocket:
         from runner.gateway.upstream import RetryPolicy
 
         retry = RetryPolicy(self._settings.retry.attempts, self._settings.retry.max_wait_seconds)
+        limiter = self._pacing.limiter()
         routes = [route.route() for route in self._routes]
         self._gateway = Gateway(
             {route.agent_id: route for route in routes},
@@ -61,7 +65,10 @@ class RunSocket:
             prices=self._money.prices(),
             budget=Budget(self._limits, self._money.per_agent),
             notify=self._notify,
-            upstream=self._tape.upstream(routes, retry, self._settings.stall_timeout_seconds),
+            upstream=self._tape.upstream(
+                routes, retry, self._settings.stall_timeout_seconds, limiter
+            ),
+            limiter=limiter,
         )
         async with self._gateway:
             yield

@@ -13,6 +13,7 @@ from runner.errors import ConfigurationError
 if TYPE_CHECKING:
     from runner.gateway.caching import Caching
     from runner.gateway.cassette import Cassette
+    from runner.gateway.rate_limits import RateLimiter
     from runner.gateway.recording import CassetteWriter
     from runner.gateway.redaction import Redactor
     from runner.gateway.replaying import Replaying, ReplaySettings
@@ -60,7 +61,11 @@ class Tape:
         self._writer: CassetteWriter | None = None
 
     def upstream(
-        self, routes: Sequence["Route"], retry: "RetryPolicy", stall_timeout_seconds: float
+        self,
+        routes: Sequence["Route"],
+        retry: "RetryPolicy",
+        stall_timeout_seconds: float,
+        limiter: "RateLimiter",
     ) -> "ModelCalls | None":
         """Return what the gateway is to ask; None: the providers, as always."""
         if self._replay is None and self._record_to is None and self._cache_in is None:
@@ -68,11 +73,15 @@ class Tape:
         from runner.gateway.redaction import Redactor
 
         redact = Redactor(route.credential.reveal() for route in routes if route.credential)
-        calls = self._answering(redact, retry, stall_timeout_seconds)
+        calls = self._answering(redact, retry, stall_timeout_seconds, limiter)
         return calls if self._record_to is None else self._recording(calls, self._record_to, redact)
 
     def _answering(
-        self, redact: "Redactor", retry: "RetryPolicy", stall_timeout_seconds: float
+        self,
+        redact: "Redactor",
+        retry: "RetryPolicy",
+        stall_timeout_seconds: float,
+        limiter: "RateLimiter",
     ) -> "ModelCalls":
         """Return what gives the answers: a cassette, the cache, or the providers."""
         if self._replay is not None:
@@ -82,7 +91,12 @@ class Tape:
             return self._replaying
         from runner.gateway.upstream import Upstream
 
-        upstream = Upstream(retry=retry, stall_timeout_seconds=stall_timeout_seconds, redact=redact)
+        upstream = Upstream(
+            retry=retry,
+            stall_timeout_seconds=stall_timeout_seconds,
+            redact=redact,
+            limiter=limiter,
+        )
         if self._cache_in is None:
             return upstream
         from runner.gateway.caching import Caching

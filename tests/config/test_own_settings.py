@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 
 from runner.config.child_environment import without_keys
-from runner.config.own_settings import own_settings
+from runner.config.own_settings import own_settings, rate_limits
 from runner.config.providers import PROVIDERS
 from runner.errors import ConfigurationError
-from tests.config.loading import MINIMAL, problems
+from tests.config.loading import MINIMAL, load, problems
+
+OPENAI = "agents:\n  - id: a\n    backend: {type: openai, model: gpt-5-mini}\n"
 
 
 def write(home: Path, text: str) -> dict[str, str]:
@@ -65,3 +67,31 @@ def test_children_get_no_model_key() -> None:
     kept = {"PATH": "/bin", "GITHUB_TOKEN": "t", "PIP_INDEX_URL": "https://u:p@h", "TEAM_KEY": "x"}
     dropped = {**table, "some_api_key": "k", "ELSE_API_KEY": "k", "NAMED": "k"}
     assert without_keys({**kept, **dropped}, ["NAMED"]) == kept
+
+
+def test_the_stricter_rate_limit_counts(tmp_path: Path) -> None:
+    """The user's own limits hold for every run; a configuration can only lower them."""
+    environ = write(
+        tmp_path,
+        "rate_limits:\n"
+        "  openai: {requests_per_minute: 60, concurrency: 4}\n"
+        "  groq: {requests_per_minute: 30}\n",
+    )
+    given = "runner:\n  rate_limits:\n    openai: {requests_per_minute: 90, tokens_per_minute: 9}\n"
+    found = rate_limits(load(tmp_path, OPENAI + given).config, environ)
+    assert set(found) == {"openai"}
+    limits = found["openai"]
+    assert (limits.requests_per_minute, limits.tokens_per_minute, limits.concurrency) == (60, 9, 4)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["openai: {requests_per_minute: 0}", "opnai: {concurrency: 1}", "openai: {concurency: 1}"],
+)
+def test_a_wrong_rate_limit_is_told(tmp_path: Path, text: str) -> None:
+    """A limit of nothing, an unknown provider and an unknown key are told in both places."""
+    [problem] = problems(tmp_path, OPENAI + f"runner:\n  rate_limits:\n    {text}\n")
+    assert "runner.rate_limits" in str(problem)
+    environ = write(tmp_path, f"rate_limits:\n  {text}\n")
+    with pytest.raises(ConfigurationError, match=r"runner.yaml:2: rate_limits"):
+        own_settings(environ)

@@ -14,6 +14,7 @@ from runner.config.providers import PROVIDERS
 from runner.contract.run_socket import GatewayError, GatewayErrorBody, model_path
 from runner.contract.spec import Dialect
 from runner.gateway.credentials import Credential
+from runner.gateway.rate_limits import RateLimiter
 from runner.gateway.routes import Route, build_route
 from runner.gateway.server import Gateway
 from runner.gateway.upstream import ModelCalls, RetryPolicy
@@ -120,6 +121,7 @@ async def served(
     *routes: Route,
     retry: RetryPolicy = QUICK,
     stall_timeout_seconds: float = 30.0,
+    limiter: RateLimiter | None = None,
     upstream: ModelCalls | None = None,
     **money: Any,
 ) -> AsyncIterator[Served]:
@@ -139,6 +141,7 @@ async def served(
             run_id=RUN_ID,
             retry=retry,
             stall_timeout_seconds=stall_timeout_seconds,
+            limiter=limiter,
             **money,
             upstream=upstream,
         ) as gateway,
