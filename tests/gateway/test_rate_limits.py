@@ -269,3 +269,32 @@ def test_what_is_given_back_is_free_again() -> None:
     state, start = EMPTY.with_start(wide, 1000.0, 10)
     assert state.with_start(wide, 1000.0, 90)[1] == 1000.0
     assert state.with_tokens(wide, start, 5).with_start(wide, 1000.0, 90)[1] > 1059
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [RateLimits(requests=1, window_seconds=0.3), RateLimits(concurrency=1)],
+    ids=["rate", "concurrency"],
+)
+def test_runs_take_turns(tmp_path: Path, limits: RateLimits) -> None:
+    """A run with one call does not wait for all twenty that another has asked for before."""
+    order: list[str] = []
+
+    async def placed(limiter: RateLimiter, name: str) -> None:
+        async with limiter.place(route_to("http://127.0.0.1:9/v1"), b""):
+            order.append(name)
+            await asyncio.sleep(0.1)
+
+    async def scenario() -> None:
+        many, one = (RateLimiter(tmp_path, {"openai": limits}) for _ in range(2))
+        async with asyncio.TaskGroup() as tasks:
+            waiting = [tasks.create_task(placed(many, "many")) for _ in range(20)]
+            async with asyncio.timeout(30):
+                while not order:
+                    await asyncio.sleep(0.01)
+                await placed(one, "one")
+            for task in waiting:
+                task.cancel()
+
+    asyncio.run(scenario())
+    assert order.index("one") <= 5
