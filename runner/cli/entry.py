@@ -11,6 +11,7 @@ from typing import NoReturn
 import click
 
 from runner.cli.edge import Edge
+from runner.cli.lost_interrupt import raise_lost_interrupts_again
 
 _NEW_OBJECTS_BEFORE_COLLECTION = 20_000
 """Start-up makes objects that stay: with Python's 700, a tenth of it is looking for garbage."""
@@ -46,8 +47,9 @@ def _end(load: Callable[[], click.Command], program: str) -> NoReturn:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP: it stays so
             signal.signal(number, signal.default_int_handler)
+    raise_lost_interrupts_again()
     code = main(load, program, sys.argv[1:])
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
         signal.signal(number, signal.SIG_IGN)  # the code is decided
     _flush_quietly()
     gc.freeze()  # or the interpreter goes through everything once more before it ends

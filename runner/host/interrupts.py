@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_WITH_ALARM = (*_SIGNALS, signal.SIGALRM)
+"""SIGALRM brings an interrupt again that was lost."""
 
 
 class Interrupts:
@@ -52,7 +54,7 @@ def signals_ignored(*, for_good: bool) -> Iterator[None]:
     if not _in_main_thread():
         yield
         return
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in _SIGNALS}
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in _WITH_ALARM}
     try:
         yield
     finally:

@@ -24,9 +24,16 @@ def masked_log(redact: Redact) -> Iterator[None]:
     handler.setFormatter(_MaskingFormatter(redact))
     root = logging.getLogger()
     hooks = threading.excepthook, sys.unraisablehook
+
+    def unraisable(failure: "sys.UnraisableHookArgs") -> None:
+        if failure.exc_type is KeyboardInterrupt:
+            hooks[1](failure)  # whoever set it knows what becomes of an interrupt
+        else:
+            _log_unraisable(failure)
+
     root.addHandler(handler)
     threading.excepthook = _thread_failed
-    sys.unraisablehook = _unraisable
+    sys.unraisablehook = unraisable
     try:
         yield
     finally:
@@ -59,7 +66,7 @@ def _thread_failed(failure: threading.ExceptHookArgs) -> None:
     _log_error(f"thread {name} failed", failure.exc_value, failure.exc_traceback)
 
 
-def _unraisable(failure: "sys.UnraisableHookArgs") -> None:
+def _log_unraisable(failure: "sys.UnraisableHookArgs") -> None:
     message = failure.err_msg or "exception ignored"
     _log_error(message, failure.exc_value, failure.exc_traceback)
 

@@ -11,7 +11,7 @@ import yaml
 
 from runner.contract.status import AgentErrorType
 from tests.support.massgen import Project, read_status
-from tests.support.provider import Hold, NewAnswer, Provider, Rule, Script, Tokens, Vote
+from tests.support.provider import FIRST, Hold, NewAnswer, Provider, Rule, Script, Tokens, Vote
 
 PRICES = {"chatcompletion/*": {"input": 1, "output": 2, "max_output_tokens": 2000}}
 pytestmark = pytest.mark.docker
@@ -25,7 +25,7 @@ def test_a_run_within_its_budget_shows_its_cost(provider: Provider, project: Pro
         Script(
             rules=(
                 Rule((NewAnswer("Paris.", usage=USAGE),), step="answer"),
-                Rule((Vote("agent1", usage=USAGE),), step="vote"),
+                Rule((Vote(FIRST, usage=USAGE),), step="vote"),
             )
         )
     )

@@ -9,7 +9,7 @@ import pytest
 from runner.host.run_store import store_in
 from tests.support.ledgers import lines_of
 from tests.support.massgen import Project
-from tests.support.provider import NewAnswer, Provider, Rule, Script, Tokens, Vote
+from tests.support.provider import FIRST, NewAnswer, Provider, Rule, Script, Tokens, Vote
 
 pytestmark = pytest.mark.docker
 PRICES = {"chatcompletion/*": {"input": 1.25, "output": 10.000001}}
@@ -19,7 +19,7 @@ def test_reports_add_up_to_the_ledger(provider: Provider, project: Project) -> N
     """The command, the status and the ledger of a run have one sum, to the last digit."""
     usage = Tokens(1001, 503)
     answer = Rule((NewAnswer("Paris.", usage=usage),), step="answer")
-    provider.play(Script(rules=(answer, Rule((Vote("agent1", usage=usage),), step="vote"))))
+    provider.play(Script(rules=(answer, Rule((Vote(FIRST, usage=usage),), step="vote"))))
     project.write_config(provider.url, runner={"prices": PRICES})
 
     done = project.answer("Where is the Louvre?", "--budget-usd", "2")

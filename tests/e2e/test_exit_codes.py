@@ -11,6 +11,7 @@ from tests.support.ends import assert_ended
 from tests.support.engine_view import EngineView
 from tests.support.massgen import Project
 from tests.support.provider import (
+    FIRST,
     BrokenArguments,
     CloseAfter,
     Endless,
@@ -173,7 +174,7 @@ def test_wrong_vote_put_right(
     project: Project, provider: Provider, engine_view: EngineView, label: str
 ) -> None:
     """A vote for nobody that has an answer is refused; told so, the agent votes again."""
-    votes = Rule((Vote(label), Vote("agent1")), model="model-agent_a", step="vote")
+    votes = Rule((Vote(label), Vote(FIRST)), model="model-agent_a", step="vote")
     provider.play(Script(rules=(votes,)))
     project.write_config(provider.url)
     status = assert_ended(project.answer(), ExitCode.SUCCESS, engine_view, project)

@@ -8,7 +8,7 @@ from runner.contract.outcome import ExitCode
 from tests.support.ends import assert_ended, assert_log_valid
 from tests.support.engine_view import EngineView
 from tests.support.massgen import Completed, Project
-from tests.support.provider import NewAnswer, Provider, Rule, Script, Text, Vote
+from tests.support.provider import FIRST, NewAnswer, Provider, Rule, Script, Text, Vote
 
 pytestmark = pytest.mark.docker
 
@@ -42,7 +42,7 @@ def test_answer_is_data(
     text = ANSWERS[kind]
     rules = (
         Rule((NewAnswer(text, saying=text),), step="answer"),
-        Rule((Vote("agent1", text, saying=text),), step="vote"),
+        Rule((Vote(FIRST, text, saying=text),), step="vote"),
         Rule((Text(text + " The end."),), step="text"),
     )
     provider.play(Script(rules=rules))
@@ -90,7 +90,7 @@ def test_ids_that_look_like_labels(
     rules = (
         Rule((NewAnswer("From the first."),), step="answer", model="model-agent2"),
         Rule((NewAnswer("Another one, quite different."),), step="answer"),
-        Rule((Vote("agent1"),), step="vote"),
+        Rule((Vote(FIRST),), step="vote"),
     )
     provider.play(Script(rules=rules))
     project.write_config(provider.url, agents=["agent2", "agent1"])

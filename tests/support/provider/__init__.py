@@ -6,6 +6,7 @@ README.md beside this file says how to use it.
 from tests.support.provider.hosting import Provider, refused_url
 from tests.support.provider.log import LoggedRequest, RequestLog
 from tests.support.provider.replies import (
+    FIRST,
     FOREVER,
     BrokenArguments,
     CloseAfter,
@@ -31,6 +32,7 @@ from tests.support.provider.request import ModelRequest
 from tests.support.provider.script import Rule, Script, forever
 
 __all__ = [
+    "FIRST",
     "FOREVER",
     "BrokenArguments",
     "CloseAfter",

@@ -53,9 +53,15 @@ class NewAnswer:
     kind: Literal["new_answer"] = "new_answer"
 
 
+FIRST = "*"
+
+
 @dataclass(frozen=True, config=_STRICT)
 class Vote:
-    """A vote, by tool or by JSON schema; the label is not checked against what is offered."""
+    """A vote, by tool or by JSON schema; the label is not checked against what is offered.
+
+    `FIRST` is the first label that is offered: which agent answers first is a matter of luck.
+    """
 
     agent_id: str
     reason: str = "It is right."

@@ -1,9 +1,11 @@
 """From a reply to what the model says in this request: text and tool calls. Runs on: host."""
 
 import json
+from dataclasses import replace
 from typing import Any, NamedTuple, assert_never
 
 from tests.support.provider.replies import (
+    FIRST,
     BrokenArguments,
     Cooperate,
     NewAnswer,
@@ -71,7 +73,15 @@ def _paced(reply: Text | NewAnswer | Vote | ToolCalls, turn: Turn) -> Turn:
     )
 
 
-def _decide(reply: NewAnswer | Vote, request: ModelRequest) -> Said:
+def _resolved(reply: NewAnswer | Vote, request: ModelRequest) -> NewAnswer | Vote:
+    """Return a vote for `FIRST` as one for the first answer that is offered."""
+    if isinstance(reply, Vote) and reply.agent_id == FIRST and request.labels:
+        return replace(reply, agent_id=request.labels[0])
+    return reply
+
+
+def _decide(scripted: NewAnswer | Vote, request: ModelRequest) -> Said:
+    reply = _resolved(scripted, request)
     if request.schema is not None:
         return _decide_by_schema(reply, request.schema)
     if request.tools:
