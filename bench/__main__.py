@@ -10,7 +10,7 @@ from rich.console import Console
 
 from bench.figures import Machine, PeerSamples, Report, Samples, peer_rows, rows
 from bench.massgen_figures import MassGenBench
-from bench.place import ROOT, place
+from bench.place import ROOT, place, run_script
 from bench.runner_figures import RunnerBench, Sizes
 from bench.table import print_report
 from runner.host.engine import Engine, connect
@@ -61,7 +61,7 @@ def _measured(
     peer: PeerSamples = {}
     sizes = _QUICK if quick else _FULL
     image = ensure_image(engine, console.print, os.environ)
-    with place(sizes.stream_tokens) as here:
+    with place(run_script(sizes.stream_tokens)) as here:
         benches: list[RunnerBench | MassGenBench] = []
         benches.append(RunnerBench(here, engine, image=image, sizes=sizes, samples=ours))
         if baseline:

@@ -90,7 +90,7 @@ class Place:
         return found
 
 
-def script(stream_tokens: int) -> dict[str, Any]:
+def run_script(stream_tokens: int) -> dict[str, Any]:
     """Return the provider's script: what a model does follows from its name.
 
     `stream-*` give an answer and vote at length, both at once; `slow-*` speak for minutes;
@@ -127,13 +127,13 @@ def script(stream_tokens: int) -> dict[str, Any]:
 
 
 @contextmanager
-def place(stream_tokens: int) -> Iterator[Place]:
-    """Yield a temporary place with a provider in a process of its own."""
+def place(script: Mapping[str, Any]) -> Iterator[Place]:
+    """Yield a temporary place with a provider in a process of its own, which plays `script`."""
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         directory = Path(name).resolve()
         (directory / "home").mkdir()
         script_file, log = directory / "script.json", directory / "requests.jsonl"
-        script_file.write_text(json.dumps(script(stream_tokens)))
+        script_file.write_text(json.dumps(script))
         log.touch()
         command = [sys.executable, "-m", "tests.support.provider"]
         command += ["--script", str(script_file), "--log", str(log)]

@@ -24,7 +24,7 @@ def _own_table(report: Report) -> Table:
     for row in report.rows:
         cells = [row.title, *_spread(row.spread), row.unit, _aim(row), verdict(row)]
         if has_baseline:
-            cells.append(_number(row.baseline.median) if row.baseline else "")
+            cells.append(number(row.baseline.median) if row.baseline else "")
         table.add_row(*cells)
     return table
 
@@ -43,13 +43,13 @@ def verdict(row: Row) -> str:
     """Return whether the aim is met, and by how much it is missed."""
     if row.aim is None:
         return ""
-    return f"missed by {_number(row.missed_by)} {row.unit}" if row.missed_by else "met"
+    return f"missed by {number(row.missed_by)} {row.unit}" if row.missed_by else "met"
 
 
 def _aim(row: Row) -> str:
     if row.aim is None:
         return ""
-    bound = _number(row.aim)
+    bound = number(row.aim)
     return row.aim_says if bound in row.aim_says else f"{row.aim_says}: {bound}"
 
 
@@ -60,10 +60,11 @@ def _ratio(row: PeerRow) -> str:
 
 
 def _spread(spread: Spread) -> list[str]:
-    return [_number(spread.median), _number(spread.min), _number(spread.max)]
+    return [number(spread.median), number(spread.min), number(spread.max)]
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """Return a figure with about as many digits as mean something."""
     if value >= 1000:
         return f"{value:,.0f}"
     return f"{value:.3f}" if value < 10 else f"{value:.1f}"
