@@ -21,6 +21,7 @@ from runner.contract.run_socket import MAX_REQUEST_BYTES, MODEL_PATHS, USAGE_PAT
 from runner.contract.spec import SOCKET_NAME, Dialect
 from runner.contract.usage import RunUsage
 from runner.gateway.books import NO_BUDGET, Books, Budget
+from runner.gateway.connections import Connections
 from runner.gateway.ledger import CallEnd, Ledger
 from runner.gateway.meter import Meter
 from runner.gateway.model_request import ModelRequest, check_request
@@ -43,9 +44,6 @@ _MAX_PENDING_BYTES = 8 * MAX_REQUEST_BYTES
 """Of all request bodies together: what a container can make the host keep in memory."""
 DEFAULT_RETRY = RetryPolicy()
 NO_PRICES: Mapping[str, Price] = MappingProxyType({})
-_BACKLOG = 4096
-_MAX_CONNECTIONS = 512
-"""A container needs one for each agent."""
 _CLOSE_SECONDS = 0.05
 """For calls that are under way when the run is over: nobody waits for them any more."""
 
@@ -88,6 +86,7 @@ class Gateway:
             limiter=limiter,
         )
         self._pending_bytes = 0
+        self._connections = Connections()
         self._stack = AsyncExitStack()
         self.requests_seen = asyncio.Event()
         """Set at the first model request that is passed on."""
@@ -125,7 +124,7 @@ class Gateway:
         ):
             try:
                 await runner.setup()
-                accepting = await _accept(listener, runner)
+                accepting = await self._connections.accept(listener, runner)
                 try:
                     yield
                 finally:
@@ -180,7 +179,8 @@ class Gateway:
         async with self._body(request) as body:
             asked = check_request(body, route.model)
             self.requests_seen.set()
-            return await self._pass_on(request, route, asked)
+            with self._connections.kept(request):
+                return await self._pass_on(request, route, asked)
 
     def _route(self, agent_id: str, dialect: Dialect) -> Route:
         route = self._routes.get(agent_id)
@@ -294,23 +294,6 @@ def _bound(directory: int, owner: int | None) -> Iterator[socket.socket]:
 def _unlink(directory: int) -> None:
     with suppress(FileNotFoundError):
         os.unlink(SOCKET_NAME, dir_fd=directory)
-
-
-async def _accept(listener: socket.socket, runner: web.AppRunner) -> asyncio.Server:
-    """Serve the connections to `listener`, up to a number that leaves the host room for files."""
-    http = runner.server
-    assert http is not None, "the runner is set up"  # noqa: S101  # for the type checker
-
-    def protocol() -> asyncio.Protocol:
-        return http() if len(http.connections) < _MAX_CONNECTIONS else _ClosedAtOnce()
-
-    # No cleaning up by asyncio: it would unlink by a path that holds a descriptor's number.
-    return await asyncio.get_running_loop().create_server(protocol, sock=listener, backlog=_BACKLOG)
-
-
-class _ClosedAtOnce(asyncio.Protocol):
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport.close()
 
 
 def _silent_logger() -> logging.Logger:

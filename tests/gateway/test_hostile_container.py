@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
@@ -216,27 +216,6 @@ def test_a_second_request_hidden_in_the_first_is_checked_like_the_first(tmp_path
         assert len(provider.requests) == 1
     assert b"HTTP/1.1 200" in said
     assert b"HTTP/1.1 403" in said
-
-
-def test_more_connections_than_a_run_needs_are_closed(tmp_path: Path) -> None:
-    """A container cannot use up the host's file descriptors, and can call when it lets go."""
-
-    async def scenario(provider: Provider) -> None:
-        async with both(tmp_path, provider) as it:
-            opened = [await asyncio.open_unix_connection(str(it.socket)) for _ in range(600)]
-            last_reader, _ = opened[-1]
-            assert await last_reader.read() == b""
-            for _, writer in opened:
-                writer.close()
-            answer = None
-            while answer is None:
-                with suppress(aiohttp.ClientConnectionError):
-                    answer = await it.container.ask()
-                await asyncio.sleep(0.01)
-            assert answer.status == 200
-
-    with Provider() as provider:
-        run(scenario(provider))
 
 
 def test_an_endless_answer_is_cut(tmp_path: Path) -> None:
