@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import signal
 import socket
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from tests.support.engine_process import engine_process
 from tests.support.engine_view import EngineView
 from tests.support.massgen import BIN, Completed, Project, Running
 from tests.support.odd_places import UNPRIVILEGED, full_disk, mute_engine, small_disk
-from tests.support.provider import Hold, NewAnswer, Provider, Rule, Script, Silence, Text
+from tests.support.provider import Cooperate, Hold, NewAnswer, Provider, Rule, Script, Silence, Text
 
 pytestmark = pytest.mark.docker
 
@@ -96,6 +97,25 @@ def test_unknown_image(project: Project) -> None:
     """An image that the engine does not have: 1, with its name."""
     project.write_config("http://127.0.0.1:9/v1", runner={"image": "no-such-image:1"})
     assert_refused(project.answer(), project, "no-such-image:1")
+
+
+def test_image_deleted_during_the_run(
+    project: Project, provider: Provider, engine_view: EngineView, run_image: str
+) -> None:
+    """A run whose image is taken away goes on: its container has what it needs."""
+    name = f"runner-test/deleted:{secrets.token_hex(4)}"
+    engine_view.client.images.get(run_image).tag(name)
+    provider.always(Hold("deleted", Cooperate()))
+    project.write_config(provider.url, runner={**PATIENT, "image": name})
+    with project.ask() as running:
+        provider.log.wait_for_requests(2)
+        engine_view.client.images.remove(name, force=True)
+        provider.release("deleted")
+        done = running.finish()
+    assert_ended(done, ExitCode.SUCCESS, engine_view, project)
+    again = project.answer()
+    assert again.exit_code == ExitCode.CONFIGURATION
+    assert name in again.stderr
 
 
 def test_no_engine(project: Project, tmp_path: Path) -> None:
