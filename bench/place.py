@@ -14,9 +14,10 @@ from typing import Any, NamedTuple, TypeVar
 import yaml
 
 from bench.processes import MeasurementError
+from runner.host.engine import find_engine
 
 ROOT = Path(__file__).resolve().parent.parent
-_PASSED_ON = ("DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "XDG_RUNTIME_DIR")
+_PASSED_ON = ("DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "XDG_RUNTIME_DIR")
 _WAIT_SECONDS = 30.0
 T = TypeVar("T")
 SLOW_TOKENS_PER_SECOND = 20
@@ -49,6 +50,8 @@ class Place:
             "HOME": str(self.directory / "home"),
             "LANG": "C.UTF-8",
             "PYTHONPATH": str(checkout),
+            # The user's own engine is found by HOME, which is another one here.
+            "DOCKER_HOST": find_engine(os.environ),
             **{name: os.environ[name] for name in _PASSED_ON if name in os.environ},
         }
 

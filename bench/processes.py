@@ -1,6 +1,7 @@
 """Commands, timed from outside. Runs on: host."""
 
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -68,7 +69,7 @@ class Command:
 
     def __exit__(self, *_: object) -> None:
         if self._process.returncode is None:
-            self._process.terminate()
+            os.kill(self.pid, signal.SIGTERM)  # terminate() would take the exit code from wait4
             self.finish()
         if self._process.stdout is not None:
             self._process.stdout.close()
