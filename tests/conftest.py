@@ -9,8 +9,6 @@ import pytest
 from runner.errors import EngineError
 from runner.host.engine import Engine, connect, find_engine
 
-pytest_plugins = ["tests.support.fixtures"]
-
 
 def pytest_configure() -> None:
     """Name the engine for commands that tests start with a HOME of their own.
