@@ -22,8 +22,9 @@ sys.path.insert(0, str(ROOT))
 from runner.config.load import load_config  # noqa: E402 - found through the line above
 from runner.contract.log_layout import LogLayout  # noqa: E402
 from runner.contract.status import Status  # noqa: E402
-from runner.host.launch import RunRequest, run  # noqa: E402
+from runner.host.launch import run  # noqa: E402
 from runner.host.observer import FinishedRun  # noqa: E402
+from runner.host.run_request import RunRequest  # noqa: E402
 from runner.report.display import PlainDisplay  # noqa: E402
 from runner.report.picture import Look, picture  # noqa: E402
 from tests.support.provider import NewAnswer, Provider, Rule, Script, Vote  # noqa: E402

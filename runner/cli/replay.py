@@ -68,7 +68,7 @@ def _replay(options: ReplayOptions) -> int:
     from runner.cli.run import carry_out, make_observer, take_environ
     from runner.gateway.cassette import read_cassette
     from runner.gateway.replaying import ReplaySettings
-    from runner.host.launch import RunRequest
+    from runner.host.run_request import RunRequest
     from runner.host.tape import Replay
 
     cwd = Path.cwd()

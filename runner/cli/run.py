@@ -16,8 +16,8 @@ from runner.errors import ConfigurationError
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from runner.host.launch import ReadyEngine, RunRequest
     from runner.host.observer import RunObserver
+    from runner.host.run_request import ReadyEngine, RunRequest
 
 
 class Options(BaseModel):
@@ -78,7 +78,8 @@ def _run(options: Options) -> int:
     question = read_question(options.question)
     cwd = _working_directory()
     loaded = load(options, cwd)
-    from runner.host.launch import RunRequest, engine_in_background
+    from runner.host.launch import engine_in_background
+    from runner.host.run_request import RunRequest
 
     _check_record(options, loaded)
     environ = take_environ(loaded)

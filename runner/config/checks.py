@@ -135,8 +135,6 @@ def warnings(config: RunConfig, data: Any) -> Iterator[Finding]:
 
 
 def _backend_warnings(backend: BackendConfig, path: KeyPath) -> Iterator[Finding]:
-    if backend.cwd is not None:
-        yield Finding((*path, "cwd"), "the workspace is made; file tools are not available yet")
     if backend.api_version is not None:
         yield Finding((*path, "api_version"), "is not used: the v1 surface has no versions")
     for group, kept in (("reasoning", "effort"), ("text", "verbosity")):

@@ -4,7 +4,6 @@
 """
 
 import ast
-import inspect
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,6 @@ from pydantic import BaseModel, JsonValue
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from runner.config import models
 from runner.config.fields import branches, is_named, model_in, range_of
 from runner.config.models import RunConfig, Sampling
 from runner.config.providers import PROVIDERS
@@ -103,19 +101,32 @@ def _text(model: type[BaseModel], name: str, texts: dict[str, dict[str, str]]) -
 
 
 def _texts() -> dict[str, dict[str, str]]:
-    """Return the string under each field of each class in models.py.
+    """Return the string under each field of each class in the package.
 
     Read when asked for: pydantic would read it at every import, which every start pays for.
     """
     texts: dict[str, dict[str, str]] = {}
-    for node in ast.parse(inspect.getsource(models)).body:
-        if not isinstance(node, ast.ClassDef):
-            continue
+    for node in _classes():
         for field, below in zip(node.body, node.body[1:], strict=False):
             if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
                 text = _docstring(below)
                 texts.setdefault(node.name, {})[field.target.id] = " ".join(text.split())
     return texts
+
+
+def _models(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    yield model
+    for field in model.model_fields.values():
+        inner = model_in(field.annotation)
+        if inner is not None:
+            yield from _models(inner)
+
+
+def _classes() -> Iterator[ast.ClassDef]:
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef):
+                yield node
 
 
 def _docstring(node: ast.stmt) -> str:
@@ -127,9 +138,10 @@ def json_schema() -> dict[str, JsonValue]:
     """Return the JSON schema of a configuration file, described, for editors."""
     schema: dict[str, Any] = RunConfig.model_json_schema()
     texts = _texts()
+    known = {model.__name__: model for model in _models(RunConfig)}
     for name, part in [("RunConfig", schema), *schema["$defs"].items()]:
         for key, field in part.get("properties", {}).items():
-            field["description"] = _text(getattr(models, name), key, texts)
+            field["description"] = _text(known[name], key, texts)
     schema["properties"]["agent"] = {
         "$ref": "#/$defs/AgentConfig",
         "description": "One agent, instead of agents.",

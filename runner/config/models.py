@@ -10,6 +10,7 @@ from pydantic import (
     JsonValue,
 )
 
+from runner.config.command_line import CommandLine
 from runner.config.problems import listed, shown
 from runner.config.providers import PROVIDERS, Provider
 from runner.config.secrets import REFERENCE
@@ -73,7 +74,7 @@ class Sampling(ConfigPart):
     """`{verbosity: …}`; sent as `verbosity`."""
 
 
-class BackendConfig(Sampling):
+class BackendConfig(Sampling, CommandLine):
     """Which model an agent is, and where it is reached."""
 
     type: Annotated[
@@ -92,7 +93,7 @@ class BackendConfig(Sampling):
     """How the model states its answer or vote: `tools`, or `json_schema` for models that call
     tools badly; by default as the provider table says."""
     cwd: Annotated[str, AfterValidator(checked_workspace)] | None = None
-    """Name of the agent's workspace, made anew for every run."""
+    """Name of the agent's workspace, made anew for every run; with it the agent has tools."""
     api_version: Name | None = None
     """azure_openai: not needed, the v1 surface has no versions."""
 
@@ -108,32 +109,11 @@ class BackendConfig(Sampling):
     """The provider's own code execution."""
     enable_code_interpreter: NotYet = None
     """The provider's own code interpreter."""
-    enable_mcp_command_line: NotYet = None
-    """Lets the agent run commands."""
-    command_line_execution_mode: NotYet = None
-    """Where commands run."""
-    command_line_docker_image: NotYet = None
-    """Image for commands."""
-    command_line_docker_memory_limit: NotYet = None
-    """Memory for commands."""
-    command_line_docker_cpu_limit: NotYet = None
-    """Processors for commands."""
-    command_line_docker_network_mode: NotYet = None
-    """Network for commands."""
-    command_line_docker_enable_sudo: NotYet = None
-    """Root for commands."""
-    command_line_docker_credentials: NotYet = None
-    """Credentials for commands."""
-    command_line_docker_packages: NotYet = None
-    """Packages installed for commands."""
-    command_line_whitelist_patterns: NotYet = None
-    """Commands that may run."""
-    command_line_blacklist_patterns: NotYet = None
-    """Commands that may not run."""
-    command_line_allowed_patterns: NotYet = None
-    """Commands that may run."""
-    command_line_blocked_patterns: NotYet = None
-    """Commands that may not run."""
+
+    @property
+    def acts(self) -> bool:
+        """The agent has tools, and so a workspace and a container of its own."""
+        return self.cwd is not None or self.enable_mcp_command_line
 
     @property
     def provider(self) -> Provider:

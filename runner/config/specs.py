@@ -4,7 +4,8 @@ from pydantic import JsonValue
 
 from runner.config.models import AgentConfig, BackendConfig, RunConfig, Sampling
 from runner.config.providers import decision_mode_for, forced_tool_choice_for
-from runner.contract.spec import AgentSpec, CoordinationSpec
+from runner.contract.command_tools import COMMAND_TOOLS
+from runner.contract.spec import AgentSpec, AgentTools, CoordinationSpec
 
 DEFAULT_MAX_NEW_ANSWERS = 5
 
@@ -34,7 +35,13 @@ def _lift(params: dict[str, JsonValue], outer: str, inner: str, name: str) -> No
         params.setdefault(name, group[inner])
 
 
-def agent_spec(agent: AgentConfig) -> AgentSpec:
+def tool_names(backend: BackendConfig) -> tuple[str, ...]:
+    """Return the built-in tools that an agent is offered."""
+    offered = COMMAND_TOOLS if backend.enable_mcp_command_line else ()
+    return tuple(tool.name for tool in offered)
+
+
+def agent_spec(agent: AgentConfig, tools: AgentTools | None = None) -> AgentSpec:
     """Return one agent as the run container sees it."""
     backend, provider = agent.backend, agent.backend.provider
     params = request_params(backend)
@@ -47,6 +54,7 @@ def agent_spec(agent: AgentConfig) -> AgentSpec:
         params=params,
         forced_tool_choice=forced_tool_choice_for(provider, backend.model, params),
         stream_usage=provider.stream_usage,
+        tools=tools,
     )
 
 

@@ -4,6 +4,8 @@ A request's path names the agent; the host knows the provider, its address and i
 The body is the provider's own (OpenAI Chat Completions or Anthropic Messages) and goes through.
 """
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict
 
 from runner.contract.spec import Dialect
@@ -21,6 +23,33 @@ MAX_RESPONSE_BYTES = 64 * 1024 * 1024
 def model_path(agent_id: str, dialect: Dialect) -> str:
     """Return the path of an agent's model calls, e.g. `/agents/agent_a/v1/chat/completions`."""
     return f"/agents/{agent_id}/{MODEL_PATHS[dialect]}"
+
+
+def container_path(agent_id: str) -> str:
+    """Return the path of requests about an agent's container; see `ContainerRequest`."""
+    return f"/agents/{agent_id}/container"
+
+
+ContainerAction = Literal["start", "replace", "pause", "resume"]
+
+
+class ContainerRequest(BaseModel):
+    """POST body: what coordination wants of an agent's container."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    action: ContainerAction
+    """`start`: make it where it is not there. `replace`: its tool server is gone; say why, and make
+    it anew. `pause`, `resume`: hold everything in it still, for a snapshot."""
+
+
+class ContainerReply(BaseModel):
+    """Status 200: done. Refusals are a `GatewayError` of type tool."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    death: str | None = None
+    """Why the container before this one ended, in a sentence for the agent."""
 
 
 class GatewayError(BaseModel):

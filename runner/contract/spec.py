@@ -11,6 +11,8 @@ SPEC_PATH = "/run/runner/spec.json"
 SOCKET_DIR = "/run/runner/socket"
 SOCKET_NAME = "run.sock"
 SOCKET_PATH = f"{SOCKET_DIR}/{SOCKET_NAME}"
+ANSWERS_DIR = "/run/runner/answers"
+"""Where coordination puts the latest snapshots of all agents, for the agents to read."""
 
 Dialect = Literal["chat", "messages"]
 """Wire format of model calls: OpenAI Chat Completions or Anthropic Messages."""
@@ -21,6 +23,19 @@ DecisionMode = Literal["tools", "json_schema"]
 
 class SpecPart(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class AgentTools(SpecPart):
+    """What an agent can do besides talking: tools, carried out in a container of its own."""
+
+    workspace: str
+    """Absolute; the same path on the host and in both containers."""
+    answers: str
+    """Absolute in the agent's container; the latest snapshots of all agents, read-only."""
+    names: tuple[str, ...]
+    """Built-in tools that it is offered."""
+    is_asked: bool = False
+    """Its tool server knows of more tools: those of MCP servers."""
 
 
 class AgentSpec(SpecPart):
@@ -35,6 +50,8 @@ class AgentSpec(SpecPart):
     """The provider takes `tool_choice: required` (chat) or `any` (messages)."""
     stream_usage: bool = True
     """The provider takes `stream_options: {include_usage: true}` (chat only)."""
+    tools: AgentTools | None = None
+    """None: the agent only talks."""
 
 
 class CoordinationSpec(SpecPart):

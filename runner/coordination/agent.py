@@ -8,6 +8,8 @@ from runner.contract.spec import AgentSpec, RunSpec
 from runner.contract.status import AgentErrorType
 from runner.contract.text import encodable, one_line
 from runner.coordination import prompts
+from runner.coordination.acting.loop import Worked, work
+from runner.coordination.acting.toolbox import Toolbox
 from runner.coordination.models import decisions
 from runner.coordination.models.client import ModelClient
 from runner.coordination.models.decisions import (
@@ -73,6 +75,8 @@ class Seat(NamedTuple):
     agent: AgentSpec
     client: ModelClient
     listen: Listener
+    toolbox: Toolbox | None = None
+    """None: the agent only talks."""
 
 
 async def take_turn(seat: Seat, state: RunState) -> Answered | Voted:
@@ -120,9 +124,14 @@ def _lone_request(seat: Seat) -> Request:
     return Request(system, _user(encodable(seat.run.question)))
 
 
-async def _ask(seat: Seat, request: Request) -> Reply:
+async def _ask(seat: Seat, request: Request) -> Worked:
+    """Return the model's reply once it has done with its tools."""
+
+    async def ask(asked: Request) -> Reply:
+        return await seat.client.ask(seat.agent, asked, seat.listen)
+
     try:
-        return await seat.client.ask(seat.agent, request, seat.listen)
+        return await work(ask, request, seat.toolbox, seat.listen)
     except ModelFailure as failure:
         raise AgentFailedError(failure.type, failure.message) from failure
 
@@ -131,7 +140,7 @@ async def _write(seat: Seat, request: Request) -> str:
     """Return plain text from the model, reminding it when there is none."""
     messages = request.messages
     for _ in range(MAX_REMINDERS + 1):
-        reply = await _ask(seat, request._replace(messages=messages))
+        reply, messages = await _ask(seat, request._replace(messages=messages))
         answer = decisions.plain_answer(reply)
         if isinstance(answer, NewAnswer):
             return answer.content
@@ -160,7 +169,7 @@ class _Turn:
         feedback = ""
         for _ in range(MAX_REMINDERS + 1):
             offer = self._offer()
-            reply = await _ask(self._seat, self._request(offer))
+            reply, self._messages = await _ask(self._seat, self._request(offer))
             try:
                 return await self._settle(self._read(reply, offer))
             except RefusedError as error:

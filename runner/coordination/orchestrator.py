@@ -6,14 +6,16 @@ end. An agent is restarted by cancelling its turn.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from runner.contract.outcome import ExitCode, RunOutcome
 from runner.contract.spec import RunSpec
 from runner.contract.status import AgentStatus
 from runner.coordination import state as rules
+from runner.coordination.acting.toolbox import Toolbox
 from runner.coordination.agent import (
     AgentFailedError,
     Answered,
@@ -29,6 +31,8 @@ from runner.coordination.state import RunState, Transition
 _LAST_USAGE_SECONDS = 0.3
 """How long the end of a run waits for the host's last count."""
 
+NO_TOOLS: Mapping[str, Toolbox] = MappingProxyType({})
+
 Turn = asyncio.Task[Answered | Voted]
 
 
@@ -40,11 +44,13 @@ class Orchestrator:
         spec: RunSpec,
         client: ModelClient,
         recorder: Recorder,
+        toolboxes: Mapping[str, Toolbox] = NO_TOOLS,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._spec = spec
         self._client = client
         self._recorder = recorder
+        self._toolboxes = toolboxes
         self._clock = clock
         self._turns: dict[str, Turn] = {}
         self._ended: list[tuple[str, Turn]] = []
@@ -190,7 +196,8 @@ class Orchestrator:
 
     def _seat(self, agent_id: str) -> Seat:
         agent = next(agent for agent in self._spec.agents if agent.id == agent_id)
-        return Seat(self._spec, agent, self._client, partial(self._recorder.hear, agent_id))
+        hear = partial(self._recorder.hear, agent_id)
+        return Seat(self._spec, agent, self._client, hear, self._toolboxes.get(agent_id))
 
     def _refresh_usage(self) -> None:
         """Ask the host for its count beside the work; one question at a time is enough."""

@@ -2,10 +2,13 @@
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from runner.contract.outcome import ExitCode, RunOutcome
 from runner.contract.spec import RunSpec
 from runner.contract.text import one_line
+from runner.coordination.acting.toolbox import Toolbox
 from runner.coordination.models.client import ModelClient, SupervisorGoneError
 from runner.coordination.orchestrator import Orchestrator, cancel
 from runner.coordination.recorder import NO_ROOM, Recorder
@@ -37,8 +40,8 @@ async def _attended(
     spec: RunSpec, socket_path: str, recorder: Recorder, interrupted: asyncio.Event
 ) -> RunOutcome:
     """Run until the end, an interruption, or until the log cannot be written any more."""
-    async with ModelClient(socket_path) as client:
-        run = asyncio.create_task(Orchestrator(spec, client, recorder).run())
+    async with ModelClient(socket_path) as client, _toolboxes(spec, client) as toolboxes:
+        run = asyncio.create_task(Orchestrator(spec, client, recorder, toolboxes).run())
         keeping = asyncio.create_task(recorder.keep_current())
         stopping = asyncio.create_task(interrupted.wait())
         tasks = (run, keeping, stopping)
@@ -51,6 +54,17 @@ async def _attended(
             return RunOutcome.of(ExitCode.INTERRUPTED, "the run was interrupted")
         finally:
             await cancel(tasks)
+
+
+@asynccontextmanager
+async def _toolboxes(spec: RunSpec, client: ModelClient) -> AsyncIterator[Mapping[str, Toolbox]]:
+    """Yield the tools of the agents that have some."""
+    async with AsyncExitStack() as stack:
+        yield {
+            agent.id: await stack.enter_async_context(Toolbox(agent.id, agent.tools, client))
+            for agent in spec.agents
+            if agent.tools is not None
+        }
 
 
 def outcome_of(error: Exception) -> RunOutcome:

@@ -15,9 +15,17 @@ from types import MappingProxyType
 from typing import Self
 
 from aiohttp import hdrs, web
+from pydantic import ValidationError
 
 from runner.contract.files import open_directory
-from runner.contract.run_socket import MAX_REQUEST_BYTES, MODEL_PATHS, USAGE_PATH
+from runner.contract.run_socket import (
+    MAX_REQUEST_BYTES,
+    MODEL_PATHS,
+    USAGE_PATH,
+    ContainerReply,
+    ContainerRequest,
+    container_path,
+)
 from runner.contract.spec import SOCKET_NAME, Dialect
 from runner.contract.usage import RunUsage
 from runner.gateway.books import NO_BUDGET, Books, Budget
@@ -42,6 +50,8 @@ logger = logging.getLogger(__name__)
 
 _MAX_PENDING_BYTES = 8 * MAX_REQUEST_BYTES
 """Of all request bodies together: what a container can make the host keep in memory."""
+AnswerContainer = Callable[[str, ContainerRequest], Awaitable[ContainerReply]]
+"""Does what coordination asks for about an agent's container. Raises Refusal."""
 DEFAULT_RETRY = RetryPolicy()
 NO_PRICES: Mapping[str, Price] = MappingProxyType({})
 _CLOSE_SECONDS = 0.05
@@ -71,6 +81,7 @@ class Gateway:
         notify: Callable[[str], None] = logger.warning,
         upstream: ModelCalls | None = None,
         limiter: RateLimiter | None = None,
+        containers: AnswerContainer | None = None,
     ) -> None:
         self._routes = dict(routes)
         self._socket_dir = socket_dir
@@ -85,6 +96,7 @@ class Gateway:
             redact=self._redact,
             limiter=limiter,
         )
+        self._containers = containers
         self._pending_bytes = 0
         self._connections = Connections()
         self._stack = AsyncExitStack()
@@ -137,6 +149,7 @@ class Gateway:
         app.router.add_get(USAGE_PATH, self._answer_usage, allow_head=False)
         app.router.add_post("/agents/{agent_id}/" + MODEL_PATHS["chat"], self._answer_chat)
         app.router.add_post("/agents/{agent_id}/" + MODEL_PATHS["messages"], self._answer_messages)
+        app.router.add_post(container_path("{agent_id}"), self._answer_container)
         return app
 
     @web.middleware
@@ -166,6 +179,15 @@ class Gateway:
 
     async def _answer_usage(self, _: web.Request) -> web.Response:
         return web.Response(text=self.usage().model_dump_json(), content_type="application/json")
+
+    async def _answer_container(self, request: web.Request) -> web.Response:
+        if self._containers is None:
+            raise Refusal(404, "no agent of this run has a container")
+        async with self._body(request) as body:
+            asked = _container_request(body)
+        with self._connections.kept(request):
+            reply = await self._containers(request.match_info["agent_id"], asked)
+        return web.Response(text=reply.model_dump_json(), content_type="application/json")
 
     async def _answer_chat(self, request: web.Request) -> web.StreamResponse:
         return await self._answer_model(request, "chat")
@@ -246,6 +268,13 @@ class Gateway:
         finally:
             call.settle(_true_end(end, meter), progress, meter)
         return response
+
+
+def _container_request(body: bytes) -> ContainerRequest:
+    try:
+        return ContainerRequest.model_validate_json(body)
+    except ValidationError as error:
+        raise Refusal(400, "the body is no request about a container") from error
 
 
 def _true_end(end: CallEnd, meter: Meter) -> CallEnd:

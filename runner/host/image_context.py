@@ -14,7 +14,7 @@ DOCKERFILE = "Dockerfile"
 REQUIREMENTS = "images/run/requirements.txt"
 BASE_RECIPE = "images/base/make-debian"
 # The container's side of the package; import contracts keep it from importing the rest.
-_SOURCES = ("__init__.py", "errors.py", "contract", "coordination")
+_SOURCES = ("__init__.py", "errors.py", "contract", "coordination", "tools")
 _DEFAULT_BASE = re.compile(r"^ARG BASE_IMAGE=(\S+)$", re.MULTILINE)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from runner.config.models import RunnerConfig
 from runner.contract.usage import RunUsage
 from runner.gateway.budget import Limits
+from runner.host.agent_containers import AgentContainers
 from runner.host.money import Money
 from runner.host.pacing import Pacing
 from runner.host.run_spec import AgentRoute
@@ -32,6 +33,7 @@ class RunSocket:
         pacing: Pacing,
         notify: Callable[[str], None],
         tape: Tape,
+        containers: AgentContainers,
     ) -> None:
         self._new = new
         self._settings = settings
@@ -42,6 +44,7 @@ class RunSocket:
         self._pacing = pacing
         self._notify = notify
         self._tape = tape
+        self._containers = containers
         self._gateway: Gateway | None = None
 
     @asynccontextmanager
@@ -69,8 +72,9 @@ class RunSocket:
                 routes, retry, self._settings.stall_timeout_seconds, limiter
             ),
             limiter=limiter,
+            containers=self._containers.answer,
         )
-        async with self._gateway:
+        async with self._containers, self._gateway:
             yield
 
     def usage(self) -> RunUsage | None:

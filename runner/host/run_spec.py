@@ -10,7 +10,7 @@ from typing import NamedTuple
 from runner.config.models import AgentConfig, RunConfig
 from runner.config.providers import Provider, base_url_for
 from runner.config.specs import agent_spec, coordination_spec
-from runner.contract.spec import RunSpec
+from runner.contract.spec import AgentTools, RunSpec
 from runner.gateway.credentials import Credential, CredentialRequest, load_credentials
 from runner.gateway.routes import UNIX_SCHEME, Route, build_route
 from runner.host.run_store import NewRun
@@ -102,7 +102,14 @@ def credential_request(agent: AgentConfig) -> CredentialRequest:
 
 
 def run_spec(
-    config: RunConfig, new: NewRun, question: str, image: str, *, debug: bool, start_time: float
+    config: RunConfig,
+    new: NewRun,
+    question: str,
+    image: str,
+    *,
+    tools: Mapping[str, AgentTools],
+    debug: bool,
+    start_time: float,
 ) -> RunSpec:
     """Return what the run container is to do."""
     return RunSpec(
@@ -114,7 +121,7 @@ def run_spec(
         start_time=start_time,
         deadline=start_time + config.orchestrator_timeout_seconds,
         image=image,
-        agents=tuple(agent_spec(agent) for agent in config.agents),
+        agents=tuple(agent_spec(agent, tools.get(agent.id)) for agent in config.agents),
         coordination=coordination_spec(config),
         debug=debug,
     )

@@ -83,6 +83,15 @@ class RunDirectory(NamedTuple):
     def cassette(self) -> Path:
         return self.root / "cassette.jsonl"
 
+    def agent(self, agent_id: str) -> Path:
+        """Return the directory of what belongs to one agent: its sockets and its specs."""
+        return self.root / "agents" / agent_id
+
+    @property
+    def answers(self) -> Path:
+        """Return what agents may see of each other's workspaces; coordination writes it."""
+        return self.root / "answers"
+
     @property
     def lock(self) -> Path:
         return self.root / "supervisor.lock"

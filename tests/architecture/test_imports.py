@@ -10,7 +10,12 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 MODULES = sorted((ROOT / "runner").rglob("*.py"))
-SIDES = ("Runs on: host.", "Runs on: the run container.", "Runs on: both sides.")
+SIDES = (
+    "Runs on: host.",
+    "Runs on: the run container.",
+    "Runs on: the agent container.",
+    "Runs on: both sides.",
+)
 MAX_LINES = 450
 HEAVY = ("docker", "pydantic", "aiohttp", "rich", "yaml", "watchfiles", "tenacity", "requests")
 

@@ -33,7 +33,9 @@ def test_resolved_is_json_with_defaults(tmp_path: Path) -> None:
     resolved = load(tmp_path, MINIMAL).resolved
     assert resolved == json.loads(json.dumps(resolved))
     assert resolved["timeout_settings"]["orchestrator_timeout_seconds"] == 1800
-    assert resolved["agents"][0]["backend"] == {"type": "openai", "model": "m"}
+    backend = resolved["agents"][0]["backend"]
+    assert backend["type"] == "openai"
+    assert backend["enable_mcp_command_line"] is False
 
 
 def test_one_agent(tmp_path: Path) -> None:
@@ -95,11 +97,7 @@ NOT_YET = (
     "mcp_servers: [{name: x, command: y}]",
     "exclude_tools: [x]",
     "enable_web_search: true",
-    "enable_mcp_command_line: true",
-    "command_line_execution_mode: docker",
-    "command_line_docker_image: x",
     "command_line_docker_credentials: {mount: [ssh_keys]}",
-    "command_line_whitelist_patterns: ['ls.*']",
 )
 
 
@@ -275,12 +273,11 @@ def test_warnings(tmp_path: Path) -> None:
     more = "orchestrator: {max_new_answers_per_agent: null}\n"
     found = [str(p) for p in load(tmp_path, agent(backend, more)).warnings]
     assert [line.split(": ")[1] for line in found] == [
-        "agents.0.backend.cwd",
         "agents.0.backend.reasoning",
         "agents.0.backend.base_url",
         "orchestrator.max_new_answers_per_agent",
     ]
-    assert found[0].endswith("the workspace is made; file tools are not available yet")
+    assert found[0].endswith("the chat API has no 'summary'")
 
 
 def test_overrides(tmp_path: Path) -> None:
@@ -408,7 +405,7 @@ def test_decision_mode_is_overridable(tmp_path: Path) -> None:
 
 
 def test_the_guides_meta_configuration(tmp_path: Path) -> None:
-    """The automation guide's meta configuration parses; only what is not available is refused."""
+    """The automation guide's meta configuration loads; its commands run in a container."""
     text = """\
 agents:
   - id: "meta_agent"
@@ -426,9 +423,9 @@ orchestrator:
   snapshot_storage: "snapshots_meta"
   agent_temporary_workspace: "temp_workspaces_meta"
 """
-    found = problems(tmp_path, text)
-    assert [line.split(":")[1] for line in found] == ["7", "8"]
-    assert all("is not available yet" in line for line in found)
+    [meta] = load(tmp_path, text).config.agents
+    assert meta.backend.enable_mcp_command_line
+    assert meta.backend.command_line_execution_mode == "local"
 
 
 def test_paths_are_taken_from_the_working_directory(tmp_path: Path) -> None:

@@ -78,8 +78,9 @@ def test_twenty_runs_at_once(tmp_path: Path) -> None:
                 runs.end()
             assert found == [[200] * 10] * 20
             assert provider.answered == 200
-            # Those that a busy machine delayed by over 0.1 s; of a minute it is 1 s.
-            assert provider.refused <= 10
+            # Without a common limit at least 140 are: all but the first sixty, and their repeats.
+            # A busy machine delays some calls into another window than they were counted in.
+            assert provider.refused <= 40
 
     asyncio.run(scenario())
 

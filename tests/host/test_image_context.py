@@ -107,7 +107,7 @@ def test_the_context_has_the_containers_side_only() -> None:
     assert "Dockerfile" in names
     assert "src/runner/contract/status.py" in names
     tops = {name.split("/")[2].removesuffix(".py") for name in names if name.startswith("src/")}
-    assert {"__init__", "errors", "contract", "coordination"} == tops
+    assert {"__init__", "errors", "contract", "coordination", "tools"} == tops
     assert not [name for name in names if name.startswith("src/") and not name.endswith(".py")]
 
 

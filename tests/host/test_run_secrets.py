@@ -7,7 +7,8 @@ import pytest
 
 from runner.config.load import load_config
 from runner.contract.outcome import ExitCode
-from runner.host.launch import RunRequest, run
+from runner.host.launch import run
+from runner.host.run_request import RunRequest
 from runner.report.automation import AutomationLines
 from tests.support.massgen import Project
 from tests.support.planted_keys import planted_keys, search

@@ -39,7 +39,9 @@ def request_body(agent: AgentSpec, request: Request) -> JsonObject:
         body["stream_options"] = {"include_usage": True}
     if request.tools:
         body["tools"] = [_tool(tool) for tool in request.tools]
-        body["tool_choice"] = "required" if agent.forced_tool_choice else "auto"
+        body["tool_choice"] = (
+            "required" if request.must_call and agent.forced_tool_choice else "auto"
+        )
     if request.schema is not None:
         # Without `strict`: OpenAI refuses `maxLength` in a strict schema, and the servers that
         # need the length (llama.cpp, vLLM) enforce a schema in any case.

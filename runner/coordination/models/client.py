@@ -18,7 +18,11 @@ from pydantic import ValidationError
 from runner.contract.run_socket import (
     MAX_RESPONSE_BYTES,
     USAGE_PATH,
+    ContainerAction,
+    ContainerReply,
+    ContainerRequest,
     GatewayErrorBody,
+    container_path,
     model_path,
 )
 from runner.contract.spec import AgentSpec
@@ -137,6 +141,23 @@ class ModelClient:
                     why = f"the supervisor is gone: nobody answers the run socket ({said})"
                     raise SupervisorGoneError(why) from error
             await asyncio.sleep(0.2)
+
+    async def ask_container(self, agent_id: str, action: ContainerAction) -> str | None:
+        """Ask the host for something about an agent's container; return why one before it died.
+
+        Raises ModelFailure with the host's words, SupervisorGoneError without a host.
+        """
+        body = ContainerRequest(action=action).model_dump_json().encode()
+        try:
+            response = await self._post(container_path(agent_id), body, {})
+            async with response:
+                if response.status != 200:
+                    await _raise_refusal(response)
+                content = await _read_at_most(response, MAX_ERROR_BYTES)
+                return ContainerReply.model_validate_json(content).death
+        except (aiohttp.ClientError, OSError, ValidationError) as error:
+            said = f"the host did not answer about the container: {one_line(str(error), 200)}"
+            raise ModelFailure(AgentErrorType.TOOL, said) from error
 
     async def usage(self) -> RunUsage | None:
         """Return what the host has counted so far, or None if it does not say."""

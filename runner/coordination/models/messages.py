@@ -43,7 +43,8 @@ def request_body(agent: AgentSpec, request: Request) -> JsonObject:
     }
     if request.tools:
         body["tools"] = [_tool(tool) for tool in request.tools]
-        body["tool_choice"] = {"type": "any" if agent.forced_tool_choice else "auto"}
+        is_forced = request.must_call and agent.forced_tool_choice
+        body["tool_choice"] = {"type": "any" if is_forced else "auto"}
     if request.schema is not None:
         schema = _without_lengths(request.schema)
         body["output_config"] = {"format": {"type": "json_schema", "schema": schema}}

@@ -29,6 +29,7 @@ class DeltaKind(enum.Enum):
     THINKING = "thinking"
     TOOL_NAME = "tool_name"
     TOOL_ARGUMENTS = "tool_arguments"
+    TOOL_OUTPUT = "tool_output"
 
 
 class Delta(NamedTuple):
@@ -94,6 +95,8 @@ class Request(NamedTuple):
     messages: tuple[Message, ...]
     tools: tuple[Tool, ...] = ()
     schema: Mapping[str, Any] | None = None
+    must_call: bool = True
+    """With `tools`: one of them has to be called, where the provider can force that."""
 
 
 class Assembler(Protocol):

@@ -1,0 +1,142 @@
+"""What coordination and an agent's tool server say to each other. Runs on: both sides.
+
+Coordination listens on a socket of its own for each agent; the tool server, started in the agent's
+container, connects to it. Either side sends frames: one JSON object a line. The tool server says
+`Hello`, then answers each `Call` with any number of `Output` and one `Result`. What the tool server
+says is hostile to coordination: an agent's programs can speak in its place.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, PositiveInt, TypeAdapter
+
+TOOLS_DIR = "/run/runner/tools"
+"""In the agent container, read-only: holds the socket on which coordination listens."""
+AGENTS_DIR = "/run/runner/agents"
+"""In the run container: holds a directory for each agent, which the agent's container has as
+TOOLS_DIR."""
+TOOLS_SOCKET = "tools.sock"
+TOOLS_SPEC_PATH = "/run/runner/tools.json"
+"""In the agent container, read-only: the `ToolServerSpec`."""
+
+MAX_FRAME_BYTES = 16 * 1024 * 1024
+MAX_RESULT_CHARS = 100_000
+"""Of a result's text, as the model is given it; what is longer is cut in the middle."""
+
+
+class ToolPart(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class ToolDefinition(ToolPart):
+    """A tool as a model is told of it."""
+
+    name: str
+    description: str
+    parameters: dict[str, JsonValue]
+    """JSON schema of the arguments: an object."""
+
+
+class Hello(ToolPart):
+    """The first frame of a tool server that is ready."""
+
+    kind: Literal["hello"] = "hello"
+    tools: tuple[ToolDefinition, ...] = ()
+    """Tools that are only known once the server runs: those of MCP servers."""
+    problems: tuple[str, ...] = ()
+    """What could not be started, each in a sentence: an MCP server, for instance."""
+
+
+class Call(ToolPart):
+    kind: Literal["call"] = "call"
+    id: PositiveInt
+    tool: str
+    arguments: dict[str, JsonValue]
+
+
+class Cancel(ToolPart):
+    """Nobody waits for this call any more: end what it started."""
+
+    kind: Literal["cancel"] = "cancel"
+    id: PositiveInt
+
+
+class Output(ToolPart):
+    """A piece of what a call prints while it runs, for the log."""
+
+    kind: Literal["output"] = "output"
+    id: PositiveInt
+    text: str
+
+
+class Image(ToolPart):
+    """A picture that a tool returns to a model that sees."""
+
+    media_type: Literal["image/png", "image/jpeg", "image/gif", "image/webp"]
+    data: str
+    """Base64."""
+
+
+class Result(ToolPart):
+    kind: Literal["result"] = "result"
+    id: PositiveInt
+    text: str
+    """What the model is told."""
+    is_error: bool = False
+    exit_code: int | None = None
+    """Of a command that has ended."""
+    images: tuple[Image, ...] = ()
+
+
+ToServer = Annotated[Call | Cancel, Field(discriminator="kind")]
+FromServer = Annotated[Hello | Output | Result, Field(discriminator="kind")]
+
+TO_SERVER: TypeAdapter[Call | Cancel] = TypeAdapter(ToServer)
+FROM_SERVER: TypeAdapter[Hello | Output | Result] = TypeAdapter(FromServer)
+
+
+def frame(message: Hello | Call | Cancel | Output | Result) -> bytes:
+    """Return a message as it goes over the socket; the JSON holds no raw newline."""
+    return message.model_dump_json().encode() + b"\n"
+
+
+class CommandSettings(ToolPart):
+    """How an agent's commands run."""
+
+    allowed_patterns: tuple[str, ...] = ()
+    """Regular expressions, one of which must match; none: every command may run."""
+    blocked_patterns: tuple[str, ...] = ()
+    """Regular expressions, none of which may match."""
+    timeout_seconds: float = 60.0
+    """Of a command that names none."""
+
+
+class McpServerSpec(ToolPart):
+    """An MCP server that the tool server starts, or connects to."""
+
+    name: str
+    type: Literal["stdio", "streamable-http"] = "stdio"
+    command: str | None = None
+    args: tuple[str, ...] = ()
+    env: dict[str, str] = {}
+    url: str | None = None
+    allowed_tools: tuple[str, ...] | None = None
+    exclude_tools: tuple[str, ...] = ()
+
+
+class ToolServerSpec(ToolPart):
+    """What a tool server is to serve: tools.json. It names nothing that the agent may not know."""
+
+    schema_version: Literal[1] = 1
+    agent_id: str
+    workspace: str
+    """Absolute; also the working directory."""
+    answers: str
+    """Absolute; others' snapshots, read-only."""
+    context_paths: tuple[str, ...] = ()
+    """Absolute; what the user shares with the agents, read-only until the presentation."""
+    protected_paths: tuple[str, ...] = ()
+    """Paths, absolute or of the workspace, that no file tool changes."""
+    commands: CommandSettings | None = None
+    """None: the agent runs no commands."""
+    mcp_servers: tuple[McpServerSpec, ...] = ()

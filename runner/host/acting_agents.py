@@ -1,0 +1,116 @@
+"""What a run makes for its agents that act: workspaces, directories, specs. Runs on: host."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from runner.config.models import AgentConfig, RunConfig
+from runner.config.specs import tool_names
+from runner.config.values import memory_bytes
+from runner.contract.files import atomic_write
+from runner.contract.spec import AgentTools
+from runner.contract.tools import CommandSettings, ToolServerSpec
+from runner.host.agent_container_spec import AgentContainer
+from runner.host.container_spec import DEFAULT_CPUS, Limits, RunContainer, run_labels
+from runner.host.run_store import NewRun, RunStore
+
+_DEFAULT_ANSWERS = "temp_workspaces"
+
+
+class ActingAgent(NamedTuple):
+    """One agent's directories, all of them the host's own."""
+
+    config: AgentConfig
+    workspace: Path
+    tool_dir: Path
+    """Holds the socket on which coordination listens for the tool server."""
+    spec_file: Path
+    answers: str
+    """Where the agent sees what others have in their workspaces."""
+
+    @property
+    def tools(self) -> AgentTools:
+        """Return what coordination is told."""
+        return AgentTools(
+            workspace=str(self.workspace),
+            answers=self.answers,
+            names=tool_names(self.config.backend),
+        )
+
+    @property
+    def server_spec(self) -> ToolServerSpec:
+        """Return what the tool server is told."""
+        backend = self.config.backend
+        commands = CommandSettings(
+            allowed_patterns=backend.allowed_commands, blocked_patterns=backend.blocked_commands
+        )
+        return ToolServerSpec(
+            agent_id=self.config.id,
+            workspace=str(self.workspace),
+            answers=self.answers,
+            commands=commands if backend.enable_mcp_command_line else None,
+        )
+
+
+def make_acting_agents(
+    config: RunConfig, store: RunStore, new: NewRun, cwd: Path
+) -> dict[str, ActingAgent]:
+    """Make the directories of each agent that acts; agent id → directories. Raises OSError."""
+    acting: dict[str, ActingAgent] = {}
+    answers = cwd / (config.orchestrator.agent_temporary_workspace or _DEFAULT_ANSWERS)
+    for agent in config.agents:
+        if not agent.backend.acts:
+            continue
+        private = new.directory.agent(agent.id)
+        tool_dir = private / "tools"
+        tool_dir.mkdir(parents=True)
+        made = ActingAgent(
+            config=agent,
+            workspace=store.new_workspace(Path(agent.backend.cwd or agent.id).name),
+            tool_dir=tool_dir,
+            spec_file=private / "tools.json",
+            answers=str(answers),
+        )
+        atomic_write(made.spec_file, made.server_spec.model_dump_json(indent=2))
+        acting[agent.id] = made
+    if acting:
+        new.directory.answers.mkdir()
+    return acting
+
+
+def agent_containers(
+    acting: Mapping[str, ActingAgent],
+    new: NewRun,
+    run: RunContainer,
+) -> dict[str, AgentContainer]:
+    """Return what each agent's container is made from."""
+    return {
+        name: AgentContainer(
+            run_id=run.run_id,
+            agent_id=name,
+            image=agent.config.backend.command_line_docker_image or run.image,
+            user=run.user,
+            limits=_limits(agent.config),
+            memory_limit=agent.config.backend.command_line_docker_memory_limit,
+            labels=run_labels(run),
+            spec_file=agent.spec_file,
+            tool_dir=agent.tool_dir,
+            workspace=agent.workspace,
+            answers_dir=new.directory.answers,
+            answers=agent.answers,
+            environment={},
+        )
+        for name, agent in acting.items()
+    }
+
+
+_PIDS = 256
+
+
+def _limits(agent: AgentConfig) -> Limits:
+    backend = agent.backend
+    return Limits(
+        memory_bytes(backend.command_line_docker_memory_limit) or 0,
+        backend.command_line_docker_cpu_limit or DEFAULT_CPUS,
+        _PIDS,
+    )

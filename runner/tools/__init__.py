@@ -1,0 +1,1 @@
+"""What agents do, and the server that does it for them. Runs on: the agent container."""
