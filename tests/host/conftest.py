@@ -1,8 +1,6 @@
 """Fixtures of the tests of the host's side. Runs on: host."""
 
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -23,10 +21,3 @@ def containers(engine: Engine, image: str) -> Iterator[Containers]:
     made = Containers(engine, image)
     yield made
     made.remove_all()
-
-
-@pytest.fixture
-def short_path() -> Iterator[Path]:
-    """Return a directory whose path leaves room for the 108 bytes of a socket's address."""
-    with tempfile.TemporaryDirectory() as name:
-        yield Path(name)

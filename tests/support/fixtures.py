@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,6 +48,13 @@ def run_image() -> str:
 def project(tmp_path: Path, run_image: str) -> Project:
     """A working directory in which the real command runs."""
     return Project(tmp_path)
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """Return a directory whose path leaves room for the 108 bytes of a socket's address."""
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
 
 
 @pytest.hookimpl(hookwrapper=True)
