@@ -1,4 +1,4 @@
-"""Who may stay connected to a run socket when more come than there is room for. Runs on: host.
+"""Who may stay connected to a socket when more come than there is room for. Runs on: host.
 
 A container can open connections without end, and say nothing on them. The limit leaves the host
 its file descriptors; when it is reached, the oldest connection without a call under way makes
@@ -21,9 +21,10 @@ _ACCEPTED_AT_ONCE = 32
 
 
 class Connections:
-    """The connections of one run socket."""
+    """The connections of one socket, at most `limit`."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int = MAX_CONNECTIONS) -> None:
+        self._limit = limit
         self._with_calls: set[asyncio.Protocol] = set()
 
     @contextmanager
@@ -53,10 +54,10 @@ class Connections:
 
     def _has_room(self, http: web.Server) -> bool:
         """Return whether one more may come, after having made room for it if need be."""
-        if len(http.connections) < MAX_CONNECTIONS:
+        if len(http.connections) < self._limit:
             return True
         there = [each for each in http.connections if each.connected]
-        if len(there) < MAX_CONNECTIONS:
+        if len(there) < self._limit:
             return True
         oldest = next((each for each in there if each not in self._with_calls), None)
         if oldest is None:

@@ -44,7 +44,7 @@ def check_request(body: bytes, model: str) -> ModelRequest:
     asked = request.get("model")
     if asked != model:
         what = one_line(str(asked), 100)
-        raise Refusal(403, f"the model {what!r} is not this agent's: the run names {model!r}")
+        raise Refusal(403, f"the model {what!r} is not this agent's: ask for {model!r}")
     return ModelRequest(body, request)
 
 

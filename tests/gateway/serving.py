@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 import aiohttp
 
 from runner.config.providers import PROVIDERS
+from runner.contract.agent_socket import AGENT_SOCKET_NAME
 from runner.contract.run_socket import GatewayError, GatewayErrorBody, model_path
 from runner.contract.spec import Dialect
 from runner.gateway.credentials import Credential
@@ -156,6 +157,18 @@ async def container_at(path: Path) -> AsyncIterator[Container]:
     connector = aiohttp.UnixConnector(str(path), limit=0)
     async with aiohttp.ClientSession(connector=connector) as session:
         yield Container(session)
+
+
+@asynccontextmanager
+async def agent_at(it: Served, agent_id: str = "agent_a") -> AsyncIterator[Container]:
+    """Open the agent's own socket beside the run's, and connect a container to it."""
+    directory = it.socket.parent.parent / agent_id
+    directory.mkdir()
+    async with (
+        it.gateway.agent_socket(agent_id, directory),
+        container_at(directory / AGENT_SOCKET_NAME) as container,
+    ):
+        yield container
 
 
 def run(scenario: Coroutine[Any, Any, T]) -> T:
