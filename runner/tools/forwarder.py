@@ -74,6 +74,8 @@ class _Half(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
+        if self.peer is not None:
+            self.peer.peer = self
 
     def data_received(self, data: bytes) -> None:
         self._out.write(data)
@@ -81,6 +83,9 @@ class _Half(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Pass on that no more comes; the other direction goes on."""
         self.has_ended = True
+        return self._pass_on_end()
+
+    def _pass_on_end(self) -> bool:
         self._out.write_eof()
         if self.peer and self.peer.has_ended:
             self._out.close()  # both: what is still to be written is, before
@@ -111,41 +116,63 @@ class _Half(asyncio.Protocol):
             self.transport.abort()
 
     @property
+    def _in(self) -> asyncio.Transport:
+        assert self.transport is not None  # noqa: S101  # for the type checker
+        return self.transport
+
+    @property
     def _out(self) -> asyncio.Transport:
-        assert self.peer is not None  # noqa: S101  # nothing is read before both are connected
-        assert self.peer.transport is not None  # noqa: S101
-        return self.peer.transport
+        assert self.peer is not None  # noqa: S101  # for the type checker
+        return self.peer._in
 
 
 class _Near(_Half):
-    """The connection of a program in the container; it makes its peer, the one to the socket."""
+    """The connection of a program in the container; it makes its peer, the one to the socket.
+
+    What comes before there is a peer waits. Reading could be paused from the start instead, but
+    not in every Python 3.11.
+    """
 
     def __init__(self, pipes: _Pipes) -> None:
         super().__init__()
         self._pipes = pipes
+        self._early = b""
         self._joining: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        near = cast(asyncio.Transport, transport)
-        near.pause_reading()
         if self._pipes.add(self):
-            self._joining = asyncio.get_running_loop().create_task(self._join(near))
+            self._joining = asyncio.get_running_loop().create_task(self._join())
         else:
-            near.abort()
+            self.abort()
 
-    async def _join(self, near: asyncio.Transport) -> None:
+    async def _join(self) -> None:
         far = _Half(self)
         try:
             await asyncio.get_running_loop().create_unix_connection(lambda: far, self._pipes.socket)
         except OSError:
-            near.abort()
+            self.abort()
             return
-        self.peer = far
-        if near.is_closing():
+        if self._in.is_closing():
             far.abort()
+            return
+        self._out.write(self._early)
+        self._early = b""
+        if self.has_ended:
+            self._pass_on_end()
         else:
-            near.resume_reading()
+            self._in.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        if self.peer is not None:
+            self._out.write(data)
+            return
+        self._early += data
+        self._in.pause_reading()
+
+    def eof_received(self) -> bool:
+        self.has_ended = True
+        return True if self.peer is None or self._early else self._pass_on_end()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._pipes.discard(self)

@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from runner.host.engine import ContainerState, Engine
@@ -19,16 +19,23 @@ class Containers:
         self.image = image
         self.label = secrets.token_hex(8)
 
-    def create(self, *command: str, image: str | None = None, **host: Any) -> str:
-        """Create a container without network; return its id."""
-        config = {
+    def create(
+        self,
+        *command: str,
+        image: str | None = None,
+        config: Mapping[str, Any] | None = None,
+        **host: Any,
+    ) -> str:
+        """Create a container without network; return its id. `host` is its HostConfig."""
+        body = {
+            **(config or {}),
             "Entrypoint": list(command),
             "Cmd": [],
             "Labels": {LABEL: self.label},
             "HostConfig": {"NetworkMode": "none", **host},
         }
         name = f"runner-test-{secrets.token_hex(8)}"
-        return self.engine.create(name, image or self.image, config)
+        return self.engine.create(name, image or self.image, body)
 
     def start(self, *command: str, **host: Any) -> str:
         """Create and start a container; return its id."""
