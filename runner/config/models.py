@@ -11,6 +11,7 @@ from pydantic import (
 )
 
 from runner.config.command_line import CommandLine
+from runner.config.context_paths import ContextPath
 from runner.config.problems import listed, shown
 from runner.config.providers import PROVIDERS, Provider
 from runner.config.secrets import REFERENCE
@@ -180,8 +181,8 @@ class OrchestratorConfig(ConfigPart):
     """The same as the top-level `timeout_settings`."""
     coordination: Coordination = Coordination()
     """Planning and restarts."""
-    context_paths: NotYet = None
-    """Directories that agents may read or write."""
+    context_paths: Annotated[tuple[ContextPath, ...], Field(strict=False, max_length=32)] = ()
+    """Files and directories that agents may read, or the winner change."""
     debug_final_answer: NotYet = None
     """Replaces the final answer, for tests."""
 

@@ -96,6 +96,16 @@ def load_credentials(
     return found
 
 
+def secret_files(environ: Mapping[str, str], cwd: Path) -> tuple[Path, ...]:
+    """Return the files in which credentials are looked for, whether they exist or not."""
+    named = [
+        cwd / _expand(value, environ)
+        for name, value in environ.items()
+        if name.endswith("_FILE") and value.strip()
+    ]
+    return (cwd / ".env", *_user_file(environ), *named)
+
+
 class CredentialSources:
     """The places where credentials are looked for; each is asked when it is needed, once."""
 

@@ -11,8 +11,10 @@ from runner.contract.files import atomic_write
 from runner.contract.spec import AgentTools
 from runner.contract.tools import CommandSettings, ToolServerSpec
 from runner.host.agent_container_spec import AgentContainer
+from runner.host.agent_environment import agent_environment
 from runner.host.container_spec import DEFAULT_CPUS, Limits, RunContainer, run_labels
 from runner.host.run_store import NewRun, RunStore
+from runner.host.shared_paths import SharedPath
 
 _DEFAULT_ANSWERS = "temp_workspaces"
 
@@ -25,8 +27,12 @@ class ActingAgent(NamedTuple):
     tool_dir: Path
     """Holds the socket on which coordination listens for the tool server."""
     spec_file: Path
+    socket_dir: Path
+    """Holds the sockets that the host serves to the agent."""
     answers: str
     """Where the agent sees what others have in their workspaces."""
+    shared: tuple[SharedPath, ...] = ()
+    """The user's files that it sees."""
 
     @property
     def tools(self) -> AgentTools:
@@ -48,28 +54,32 @@ class ActingAgent(NamedTuple):
             agent_id=self.config.id,
             workspace=str(self.workspace),
             answers=self.answers,
+            context_paths=tuple(str(path.target) for path in self.shared),
             commands=commands if backend.enable_mcp_command_line else None,
         )
 
 
 def make_acting_agents(
-    config: RunConfig, store: RunStore, new: NewRun, cwd: Path
+    config: RunConfig, store: RunStore, new: NewRun, shared: tuple[SharedPath, ...]
 ) -> dict[str, ActingAgent]:
     """Make the directories of each agent that acts; agent id → directories. Raises OSError."""
     acting: dict[str, ActingAgent] = {}
-    answers = cwd / (config.orchestrator.agent_temporary_workspace or _DEFAULT_ANSWERS)
+    answers = store.root / (config.orchestrator.agent_temporary_workspace or _DEFAULT_ANSWERS)
     for agent in config.agents:
         if not agent.backend.acts:
             continue
         private = new.directory.agent(agent.id)
-        tool_dir = private / "tools"
+        tool_dir, socket_dir = private / "tools", private / "socket"
         tool_dir.mkdir(parents=True)
+        socket_dir.mkdir()
         made = ActingAgent(
             config=agent,
             workspace=store.new_workspace(Path(agent.backend.cwd or agent.id).name),
             tool_dir=tool_dir,
             spec_file=private / "tools.json",
+            socket_dir=socket_dir,
             answers=str(answers),
+            shared=shared,
         )
         atomic_write(made.spec_file, made.server_spec.model_dump_json(indent=2))
         acting[agent.id] = made
@@ -95,10 +105,12 @@ def agent_containers(
             labels=run_labels(run),
             spec_file=agent.spec_file,
             tool_dir=agent.tool_dir,
+            socket_dir=agent.socket_dir,
             workspace=agent.workspace,
             answers_dir=new.directory.answers,
             answers=agent.answers,
-            environment={},
+            environment=agent_environment(agent.config.backend.provider),
+            shared=agent.shared,
         )
         for name, agent in acting.items()
     }

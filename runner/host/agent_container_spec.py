@@ -1,9 +1,11 @@
 """Create arguments of the containers in which agents act, as pure functions. Runs on: host."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from runner.contract.spec import SOCKET_DIR
 from runner.contract.tools import TOOLS_DIR, TOOLS_SPEC_PATH
 from runner.host.container_spec import (
     LABEL_AGENT_ID,
@@ -14,6 +16,7 @@ from runner.host.container_spec import (
     container_name,
     hardened,
 )
+from runner.host.shared_paths import SharedPath
 
 # Programs are built and run in /tmp, so it may hold executables; what it holds counts as memory.
 _TMPFS_OPTIONS = "rw,exec,nosuid,nodev,size=256m,mode=1777"
@@ -34,11 +37,15 @@ class AgentContainer(NamedTuple):
     """Of the run."""
     spec_file: Path
     tool_dir: Path
+    socket_dir: Path
+    """Holds the agent's own sockets, which the host serves."""
     workspace: Path
     answers_dir: Path
     answers: str
     """Where the agent sees `answers_dir`."""
     environment: Mapping[str, str]
+    shared: tuple[SharedPath, ...] = ()
+    """The user's files that the agent sees."""
 
 
 def agent_container_name(run_id: str, agent_id: str) -> str:
@@ -71,9 +78,29 @@ def agent_arguments(container: AgentContainer) -> Mapping[str, Any]:
 
 
 def _mounts(container: AgentContainer) -> list[Mount]:
+    shared = [mount for path in container.shared for mount in _shared(path)]
     return [
+        *shared,
         bind(container.workspace, str(container.workspace), read_only=False),
         bind(container.answers_dir, container.answers, read_only=True),
         bind(container.tool_dir, TOOLS_DIR, read_only=True),
+        bind(container.socket_dir, SOCKET_DIR, read_only=True),
         bind(container.spec_file, TOOLS_SPEC_PATH, read_only=True),
     ]
+
+
+def _shared(path: SharedPath) -> list[Mount]:
+    """Return the mounts of a context path, and of what hides parts of it.
+
+    A hidden directory is a file system of its own, so that the workspace in it can be mounted.
+    """
+    return [
+        bind(path.source, str(path.target), read_only=True),
+        *(_empty_directory(hidden) for hidden in path.hidden_directories),
+        *(bind(Path(os.devnull), str(hidden), read_only=True) for hidden in path.hidden_files),
+    ]
+
+
+def _empty_directory(target: Path) -> Mount:
+    options = {"SizeBytes": 1024 * 1024, "Mode": 0o755}
+    return {"Type": "tmpfs", "Target": str(target), "TmpfsOptions": options}

@@ -16,6 +16,7 @@ from runner.contract.outcome import RunOutcome
 from runner.contract.spec import RunSpec
 from runner.contract.text import is_plain_line, one_line
 from runner.errors import ConfigurationError
+from runner.gateway.credentials import secret_files
 from runner.gateway.redaction import Redactor
 from runner.host.acting_agents import agent_containers, make_acting_agents
 from runner.host.agent_containers import AgentContainers
@@ -32,6 +33,7 @@ from runner.host.run_request import CurrentRun, ReadyEngine, RunRequest
 from runner.host.run_socket import RunSocket
 from runner.host.run_spec import AgentRoute, agent_routes, replayed_routes, run_spec
 from runner.host.run_store import store_in
+from runner.host.shared_paths import SharedPath, shared_paths
 from runner.host.supervisor import supervise
 from runner.host.tape import Tape, responses_directory
 
@@ -83,8 +85,9 @@ def run(
             " build or load it, or leave the key out"
         )
     _check_one_line(request.cwd)
+    shared = _shared_paths(request, ready.engine.url)
     with store_in(request.cwd).create() as new:
-        acting = make_acting_agents(config, store_in(request.cwd), new, request.cwd)
+        acting = make_acting_agents(config, store_in(request.cwd), new, shared)
         spec = run_spec(
             config,
             new,
@@ -98,6 +101,17 @@ def run(
             request, new, spec, ready, image, routes, money, pacing, acting, redactor, observer
         )
         return _carried_out(current)
+
+
+def _shared_paths(request: RunRequest, engine_url: str) -> tuple[SharedPath, ...]:
+    socket = engine_url.removeprefix("unix://") if engine_url.startswith("unix://") else None
+    return shared_paths(
+        request.config.config.orchestrator.context_paths,
+        cwd=request.cwd,
+        store=store_in(request.cwd).root,
+        secret_files=secret_files(request.environ, request.cwd),
+        engine_socket=Path(socket) if socket else None,
+    )
 
 
 def _check_one_line(directory: Path) -> None:

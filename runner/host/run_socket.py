@@ -1,7 +1,7 @@
 """Serve a run's socket: the gateway, imported while the container boots. Runs on: host."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from runner.config.models import RunnerConfig
@@ -74,7 +74,11 @@ class RunSocket:
             limiter=limiter,
             containers=self._containers.answer,
         )
-        async with self._containers, self._gateway:
+        async with self._containers, self._gateway, AsyncExitStack() as agents:
+            for agent_id, directory in self._containers.socket_dirs.items():
+                await agents.enter_async_context(
+                    self._gateway.agent_socket(agent_id, directory, self._owner_uid)
+                )
             yield
 
     def usage(self) -> RunUsage | None:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from runner.contract.files import read_bytes
 from runner.contract.text import one_line
 from runner.contract.tools import TOOLS_DIR, TOOLS_SOCKET, TOOLS_SPEC_PATH, ToolServerSpec
+from runner.tools.forwarder import forwarding
 from runner.tools.server import serve
 
 _MAX_SPEC_BYTES = 16 * 1024 * 1024
@@ -23,11 +24,16 @@ def main() -> int:
         spec = ToolServerSpec.model_validate_json(
             read_bytes(path.parent, path.name, _MAX_SPEC_BYTES)
         )
-        asyncio.run(serve(spec, socket_path))
+        asyncio.run(_serve(spec, socket_path))
     except (OSError, ValidationError) as error:
         print(one_line(f"the tool server ends: {error}", 1000), file=sys.stderr)
         return 1
     return 0
+
+
+async def _serve(spec: ToolServerSpec, socket_path: str) -> None:
+    async with forwarding():
+        await serve(spec, socket_path)
 
 
 if __name__ == "__main__":

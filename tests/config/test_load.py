@@ -113,7 +113,6 @@ def test_not_available_yet(key: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "more",
     [
-        "orchestrator: {context_paths: [{path: docs, permission: read}]}",
         "orchestrator: {coordination: {enable_planning_mode: true}}",
         "orchestrator: {coordination: {max_orchestration_restarts: 1}}",
         "runner: {nested: {enabled: true}}",

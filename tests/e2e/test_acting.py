@@ -41,3 +41,40 @@ def test_a_command_runs_in_a_container_of_the_agent(
     told = provider.requests[-1].body.decode()
     assert str(workspace) in told
     assert "exit code 0" in told
+
+
+LOOKS = """
+cat notes/a.txt
+echo more > notes/a.txt
+cat .env; ls -A .massgen
+python3 - <<'END'
+import os, urllib.request
+print(urllib.request.urlopen(os.environ["OPENAI_BASE_URL"] + "/models").read().decode())
+END
+"""
+
+
+def test_what_an_agent_sees_of_the_users_files(
+    project: Project, provider: Provider, engine_view: EngineView
+) -> None:
+    """A shared directory is readable and no more; keys and the runner's own files stay hidden."""
+    (project.directory / "notes").mkdir()
+    (project.directory / "notes" / "a.txt").write_text("a note\n")
+    (project.directory / ".env").write_text("OTHER=planted-secret\n")
+    looks = command(f"cd {project.directory}\n{LOOKS}")
+    provider.play(Script(rules=(Rule((looks, Text("Done."))),)))
+    project.write_config(
+        provider.url,
+        agents=("agent_a",),
+        backend=COMMANDS,
+        orchestrator={"context_paths": [{"path": "."}]},
+    )
+    done = project.answer()
+    assert_ended(done, ExitCode.SUCCESS, engine_view, project)
+    told = json.loads(provider.requests[-1].body)["messages"][-1]["content"]
+    assert "a note" in told
+    assert "Read-only file system" in told
+    assert "planted-secret" not in told
+    assert '"id": "model-agent_a"' in told
+    assert "runs" not in told
+    assert (project.directory / "notes" / "a.txt").read_text() == "a note\n"
