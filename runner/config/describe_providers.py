@@ -13,6 +13,7 @@ _AUTH: dict[Auth, str] = {
     "bearer": "`Authorization: Bearer`",
     "x-api-key": "`x-api-key`",
     "api-key": "`api-key`",
+    "x-goog-api-key": "`x-goog-api-key`",
     "none": "none",
 }
 _ENDPOINTS = {"chat": "/chat/completions", "messages": "/messages"}

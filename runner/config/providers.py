@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from runner.contract.spec import DecisionMode, Dialect
 
-Auth = Literal["bearer", "x-api-key", "api-key", "none"]
+Auth = Literal["bearer", "x-api-key", "api-key", "x-goog-api-key", "none"]
 """How the key travels: `Authorization: Bearer KEY`, a header of that name, or not at all."""
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})

@@ -5,9 +5,12 @@ reachable as addresses, which is what programs and SDKs can be told. Having the 
 is the identity: no key is needed, and any that is sent is dropped.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-from runner.contract.spec import SOCKET_DIR
+from runner.contract.spec import SOCKET_DIR, Dialect
+
+AgentDialect = Dialect | Literal["gemini"]
+"""What an agent's programs may speak: a dialect of coordination, or Gemini's own API."""
 
 AGENT_SOCKET_NAME = "agent.sock"
 """HTTP, served by the gateway: the agent's model and services."""
@@ -21,6 +24,8 @@ EGRESS_PORT = 8701
 CHAT_PATH = "/v1/chat/completions"
 MESSAGES_PATH = "/anthropic/v1/messages"
 GEMINI_PATH = "/gemini/v1beta/models"
+GEMINI_PATHS = (GEMINI_PATH, "/gemini/v1/models")
+"""Google's SDKs differ in the version that they ask for; the host calls the configured one."""
 SERVICES_PATH = "/services"
 
 AGENT_URL = f"http://{LOOPBACK}:{AGENT_PORT}"

@@ -2,6 +2,7 @@
 
 The paths are those that the vendors' SDKs ask for below the base address that they are given. An
 agent has those of the dialect that its provider speaks, and is told which they are otherwise.
+Gemini's models have those of Google's own SDK too.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,16 +11,20 @@ from typing import Any
 
 from aiohttp import web
 
-from runner.contract.agent_socket import CHAT_PATH, MESSAGES_PATH
+from runner.contract.agent_socket import CHAT_PATH, GEMINI_PATH, GEMINI_PATHS, MESSAGES_PATH
 from runner.contract.run_socket import MAX_REQUEST_BYTES
 from runner.contract.status import AgentErrorType
+from runner.gateway import gemini
 from runner.gateway.connections import MAX_CONNECTIONS, Connections
 from runner.gateway.http_socket import Bodies, application
 from runner.gateway.model_answers import ModelAnswers
-from runner.gateway.model_request import check_request
+from runner.gateway.model_request import ModelRequest, check_model, check_request
 from runner.gateway.refusal import Refusal
 from runner.gateway.routes import Route
 
+_CHAT_MODELS = "/v1/models"
+_MESSAGES_MODELS = "/anthropic/v1/models"
+_GEMINI_METHODS = frozenset({"generateContent", "streamGenerateContent"})
 MAX_CALLS_UNDER_WAY = 8
 """Of one agent's own making: the run's coordination, which needs one, goes on beside them."""
 _MAX_PENDING_BYTES = 2 * MAX_REQUEST_BYTES
@@ -41,22 +46,52 @@ class AgentSocket:
     def application(self, redact: Callable[[str], str]) -> web.Application:
         """Return what is served: the paths that this agent has."""
         is_chat = self._route.dialect == "chat"
-        calls, models = (CHAT_PATH, "/v1/models") if is_chat else (MESSAGES_PATH, _MESSAGES_MODELS)
-        has = f"this agent's model is called by POST {calls}; GET {models} names it"
+        calls, models = (CHAT_PATH, _CHAT_MODELS) if is_chat else (MESSAGES_PATH, _MESSAGES_MODELS)
+        has_gemini = self._route.provider.name == gemini.PROVIDER
+        own = f"POST {calls}"
+        if has_gemini:
+            own += f" or {GEMINI_PATH}/{gemini.bare_model(self._route.model)}:generateContent"
+        has = f"this agent's model is called by {own}; GET {models} names it"
         app = application(redact, f"not a path that this agent has: {has}")
         app.router.add_post(calls, self._answer_model)
         app.router.add_get(models, self._answer_models, allow_head=False)
+        if has_gemini:
+            for path in GEMINI_PATHS:
+                app.router.add_post(path + "/{model}:{method}", self._answer_gemini)
+                app.router.add_get(path, self._answer_gemini_models, allow_head=False)
         return app
 
     async def _answer_models(self, _: web.Request) -> web.Response:
         listed = _chat_models if self._route.dialect == "chat" else _messages_models
         return web.json_response(listed(self._route))
 
+    async def _answer_gemini_models(self, _: web.Request) -> web.Response:
+        return web.json_response(_gemini_models(self._route))
+
     async def _answer_model(self, request: web.Request) -> web.StreamResponse:
+        return await self._passed_on(
+            request, self._route, lambda body: check_request(body, self._route.model)
+        )
+
+    async def _answer_gemini(self, request: web.Request) -> web.StreamResponse:
+        method = request.match_info["method"]
+        if method not in _GEMINI_METHODS:
+            raise web.HTTPNotFound
+        check_model(request.match_info["model"], gemini.bare_model(self._route.model))
+        stream = method == "streamGenerateContent"
+        if stream and request.query.get("alt") != "sse":
+            raise Refusal(400, "a stream is given as events only: add ?alt=sse to the path")
+        route = gemini.native_route(self._route, stream=stream)
+        return await self._passed_on(
+            request, route, lambda body: gemini.check_gemini(body, stream=stream)
+        )
+
+    async def _passed_on(
+        self, request: web.Request, route: Route, check: Callable[[bytes], ModelRequest]
+    ) -> web.StreamResponse:
         with self._counted(), self.connections.kept(request):
             async with self._bodies.read(request) as body:
-                asked = check_request(body, self._route.model)
-                return await self._answers.answer(request, self._route, asked)
+                return await self._answers.answer(request, route, check(body))
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
@@ -73,9 +108,6 @@ class AgentSocket:
             yield
         finally:
             self._under_way -= 1
-
-
-_MESSAGES_MODELS = MESSAGES_PATH.replace("messages", "models")
 
 
 def _chat_models(route: Route) -> dict[str, Any]:
@@ -101,3 +133,13 @@ def _messages_models(route: Route) -> dict[str, Any]:
         "last_id": route.model,
         "has_more": False,
     }
+
+
+def _gemini_models(route: Route) -> dict[str, Any]:
+    model = gemini.bare_model(route.model)
+    entry = {
+        "name": f"models/{model}",
+        "displayName": model,
+        "supportedGenerationMethods": sorted(_GEMINI_METHODS),
+    }
+    return {"models": [entry]}

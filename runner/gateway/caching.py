@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 MAX_CACHE_BYTES = 1024 * 1024 * 1024
 """When there is more, the answers that were used longest ago go, down to half of it."""
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
-_LAST_WORDS = (b"[DONE]", b"message_stop")
+_LAST_WORDS = (b"[DONE]", b"message_stop", b'"finishReason"')
 _HEADER = header_line(Header(recorded_by="cache", question="", config={}))
 
 

@@ -16,9 +16,9 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, NonNegativeInt, ValidationError
 
+from runner.contract.agent_socket import AgentDialect
 from runner.contract.files import open_regular
 from runner.contract.run_id import AGENT_ID
-from runner.contract.spec import Dialect
 from runner.contract.status import AgentErrorType
 from runner.contract.text import one_line
 from runner.errors import ConfigurationError
@@ -54,7 +54,7 @@ class Call(CassettePart):
 
     agent: Annotated[str, Field(pattern=f"^{AGENT_ID.pattern}$")]
     ordinal: Annotated[int, Field(ge=1, le=MAX_CALLS)]
-    dialect: Dialect
+    dialect: AgentDialect
     stream: bool
 
 

@@ -8,7 +8,7 @@ import json
 import re
 from typing import Any, NamedTuple, TypeGuard
 
-from runner.contract.spec import Dialect
+from runner.contract.agent_socket import AgentDialect
 
 MAX_TOKENS = 10_000_000
 """More than any call can have; a report above it is cut to it."""
@@ -16,6 +16,11 @@ MAX_TOKENS = 10_000_000
 _MAX_LINE_BYTES = 1024 * 1024
 _MAX_BODY_BYTES = 16 * 1024 * 1024
 _LAST_BYTES = 128
+_LAST_WORDS: dict[AgentDialect, bytes | None] = {
+    "chat": b"data: [DONE]",
+    "messages": b"event: message_stop",
+    "gemini": None,  # its streams just end
+}
 _BYTES_PER_TOKEN = 4
 _TEXT = re.compile(
     rb'"(?:content|reasoning_content|reasoning|text|thinking|partial_json|arguments)"'
@@ -45,10 +50,11 @@ class Tokens(NamedTuple):
 class Meter:
     """Counts one call: `feed` every chunk of the answer, then ask for `tokens`."""
 
-    def __init__(self, dialect: Dialect, *, stream: bool, request_bytes: int) -> None:
+    def __init__(self, dialect: AgentDialect, *, stream: bool, request_bytes: int) -> None:
         self._dialect = dialect
         self._stream = stream
-        self._last_word = b"data: [DONE]" if dialect == "chat" else b"event: message_stop"
+        self._last_word = _LAST_WORDS[dialect]
+        self._usage = b'"usageMetadata"' if dialect == "gemini" else b'"usage"'
         self._request_bytes = request_bytes
         self._parts: list[bytes] = []
         self._parts_bytes = 0
@@ -65,7 +71,7 @@ class Meter:
         if not self._stream:
             self._keep(chunk, _MAX_BODY_BYTES)
             return
-        self.is_complete = self._last_word in chunk[-_LAST_BYTES:]
+        self.is_complete = self._last_word is not None and self._last_word in chunk[-_LAST_BYTES:]
         end = chunk.rfind(b"\n") + 1
         if end:
             self._read_lines(b"".join((*self._parts, chunk[:end])))
@@ -98,10 +104,10 @@ class Meter:
             self._parts.append(chunk)
 
     def _read_lines(self, lines: bytes) -> None:
-        if b'"usage"' not in lines:
+        if self._usage not in lines:
             return
         for line in lines.splitlines():
-            if line.startswith(b"data:") and b'"usage"' in line:
+            if line.startswith(b"data:") and self._usage in line:
                 self._read_report(line[5:])
 
     def _read_report(self, text: bytes) -> None:
@@ -110,6 +116,9 @@ class Meter:
         except (ValueError, RecursionError):
             return
         if not isinstance(report, dict):
+            return
+        if self._dialect == "gemini":
+            self._read_gemini(report)
             return
         if self._dialect == "messages":
             self._read_messages(report)
@@ -161,6 +170,29 @@ class Meter:
             )
         )
         self._final = self._final or (not start and _is_count(usage.get("output_tokens")))
+
+    def _read_gemini(self, report: dict[str, Any]) -> None:
+        usage = _mapping(report, "usageMetadata")
+        if not usage:
+            return
+        tokens_in = self._count(usage, "promptTokenCount")
+        tokens_in += self._count(usage, "toolUsePromptTokenCount")
+        thoughts = self._count(usage, "thoughtsTokenCount")
+        tokens_out = self._count(usage, "candidatesTokenCount") + thoughts
+        total = self._count(usage, "totalTokenCount")
+        self._merge(
+            Tokens(
+                input=tokens_in,
+                output=max(tokens_out, total - tokens_in),
+                cached=self._count(usage, "cachedContentTokenCount"),
+                reasoning=thoughts,
+            )
+        )
+        # Every event of a stream reports; the last one says why the reply, if any, has ended.
+        candidates = report.get("candidates")
+        first = candidates[0] if isinstance(candidates, list) and candidates else None
+        has_ended = "finishReason" in first if isinstance(first, dict) else not candidates
+        self._final = self._final or (has_ended and _is_count(usage.get("totalTokenCount")))
 
     def _merge(self, report: Tokens) -> None:
         # Reports are cumulative: the largest is the last, and a later one may leave fields out.

@@ -14,14 +14,15 @@ class ModelRequest(NamedTuple):
     fields: dict[str, Any]
     """What `body` says."""
 
-    @property
-    def stream(self) -> bool:
-        return self.fields.get("stream") is True
+    stream: bool = False
+    """The answer is to come in events."""
+    is_gemini: bool = False
+    """Of Gemini's own API, which has its limits elsewhere; all others are read alike."""
 
     def changed(self, **fields: Any) -> "ModelRequest":
         """Return the request with other values for some of its keys."""
         merged = {**self.fields, **fields}
-        return ModelRequest(json.dumps(merged).encode(), merged)
+        return self._replace(body=json.dumps(merged).encode(), fields=merged)
 
 
 def check_request(body: bytes, model: str) -> ModelRequest:
@@ -30,6 +31,23 @@ def check_request(body: bytes, model: str) -> ModelRequest:
     The bytes go through unchanged, so the provider must read in them what was checked here: a key
     that stands twice, or that only differs in case (Go's parsers take it), is refused.
     """
+    request = parsed(body)
+    for key in request:
+        if key not in _CHECKED and key.lower() in {*_CHECKED, "models"}:
+            raise Refusal(400, f"the key {one_line(key, 60)!r} is not passed on")
+    check_model(request.get("model"), model)
+    return ModelRequest(body, request, request.get("stream") is True)
+
+
+def check_model(asked: Any, model: str) -> None:
+    """Raise Refusal unless the model that is asked for is the agent's."""
+    if asked != model:
+        what = one_line(str(asked), 100)
+        raise Refusal(403, f"the model {what!r} is not this agent's: ask for {model!r}")
+
+
+def parsed(body: bytes) -> dict[str, Any]:
+    """Return the JSON object that a body is, in which no key stands twice; raises Refusal."""
     try:
         request = json.loads(body, object_pairs_hook=_without_repeats)
     except _RepeatedKeyError as error:
@@ -38,14 +56,7 @@ def check_request(body: bytes, model: str) -> ModelRequest:
         raise Refusal(400, "the body is not JSON") from error
     if not isinstance(request, dict):
         raise Refusal(400, "the body is not a JSON object")
-    for key in request:
-        if key not in _CHECKED and key.lower() in {*_CHECKED, "models"}:
-            raise Refusal(400, f"the key {one_line(key, 60)!r} is not passed on")
-    asked = request.get("model")
-    if asked != model:
-        what = one_line(str(asked), 100)
-        raise Refusal(403, f"the model {what!r} is not this agent's: ask for {model!r}")
-    return ModelRequest(body, request)
+    return request
 
 
 _CHECKED = frozenset({"model", "stream", "max_tokens", "max_completion_tokens", "n"})

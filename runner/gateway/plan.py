@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 from runner.contract.status import AgentErrorType
+from runner.gateway import gemini
 from runner.gateway.budget import Account, Amount, DoesNotFitError, Limits, picousd
 from runner.gateway.model_request import ModelRequest
 from runner.gateway.pricing import Price, worst_cost
@@ -41,7 +42,7 @@ def plan_call(
     if free.picousd is not None and price is None:
         raise Refusal(402, f"{route.model} has no price", type=AgentErrorType.BUDGET)
     if free.tokens is not None or (free.picousd is not None and not is_free):
-        refuse_unbounded(asked.fields)
+        refuse_unbounded(asked)
         asked = _bounded(asked, route, price, account, agents)
     worst = worst_case(asked)
     plan = Plan(asked, worst, amount_of(worst, price))
@@ -65,13 +66,19 @@ def _bounded(
         options = given if isinstance(given, dict) else {}
         changes["stream_options"] = {**options, "include_usage": True}
     if worst_case(asked).output_tokens is None:
-        name = route.provider.renames.get("max_tokens", "max_tokens")
         # The limit is a part of the request, and counts as one before it is known.
-        worst = worst_case(asked.changed(**changes, **{name: _ANY_LENGTH}))
-        changes[name] = _length(worst, price, account, agents)
+        worst = worst_case(asked.changed(**changes, **_limited(asked, route, _ANY_LENGTH)))
+        changes |= _limited(asked, route, _length(worst, price, account, agents))
     if all(asked.fields.get(key) == value for key, value in changes.items()):
         return asked
     return asked.changed(**changes)
+
+
+def _limited(asked: ModelRequest, route: Route, length: int) -> dict[str, Any]:
+    """Return what changes in a request whose reply is limited to `length` tokens."""
+    if asked.is_gemini:
+        return gemini.limited(asked.fields, length)
+    return {route.provider.renames.get("max_tokens", "max_tokens"): length}
 
 
 def _length(worst: WorstCase, price: Price | None, account: Account, agents: int) -> int:

@@ -26,7 +26,7 @@ PATIENCE_SECONDS = 15.0
 _RACE_SECONDS = 0.3
 """For a request that was not recorded, but may be cancelled in the next instant."""
 _MAX_DIFFERENCES = 20
-_REPLY_LIMITS = frozenset({"max_tokens", "max_completion_tokens"})
+_REPLY_LIMITS = frozenset({"max_tokens", "max_completion_tokens", "maxOutputTokens"})
 _DECIDING = (b"[DONE]", b"message_stop", b'"error"')
 """What a container acts upon before a stream has ended."""
 
@@ -121,7 +121,12 @@ class Replaying:
         return match.number
 
     def _compared(self, request: JsonObject) -> JsonObject:
-        return {key: value for key, value in request.items() if key not in self._ignored}
+        compared = {key: value for key, value in request.items() if key not in self._ignored}
+        settings = compared.get("generationConfig")  # Gemini's own API
+        if isinstance(settings, dict):
+            kept = {key: value for key, value in settings.items() if key not in self._ignored}
+            compared["generationConfig"] = kept
+        return compared
 
     def _candidates(self, route: Route, *, stream: bool) -> list[int]:
         """Return what is left of the agent's calls, in the form that is asked for."""

@@ -5,6 +5,7 @@ from typing import NamedTuple
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from runner.config.providers import Provider
+from runner.contract.agent_socket import AgentDialect
 from runner.contract.spec import Dialect
 from runner.errors import ConfigurationError
 from runner.gateway.credentials import Credential
@@ -22,10 +23,12 @@ class Route(NamedTuple):
     url: str
     model: str
     credential: Credential | None = None
+    native_gemini: bool = False
+    """Calls are of Gemini's own API, not of the provider's dialect."""
 
     @property
-    def dialect(self) -> Dialect:
-        return self.provider.dialect
+    def dialect(self) -> AgentDialect:
+        return "gemini" if self.native_gemini else self.provider.dialect
 
     @property
     def unix_socket(self) -> str | None:
@@ -44,7 +47,7 @@ class Route(NamedTuple):
     def key_check_url(self) -> str:
         """What is asked for to try the credential; it stands beside the endpoint."""
         parts = urlsplit(self.request_url)
-        base = parts.path.removesuffix(_ENDPOINTS[self.dialect])
+        base = parts.path.removesuffix(_ENDPOINTS[self.provider.dialect])
         return parts._replace(path=base + self.provider.key_check_path).geturl()
 
     @property

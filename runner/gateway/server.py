@@ -180,8 +180,9 @@ class Gateway:
         route = self._routes.get(agent_id)
         if route is None:
             raise Refusal(404, "this run has no such agent")
-        if route.dialect != dialect:
-            raise Refusal(404, f"{agent_id} calls {MODEL_PATHS[route.dialect]}, not this path")
+        own = route.provider.dialect
+        if own != dialect:
+            raise Refusal(404, f"{agent_id} calls {MODEL_PATHS[own]}, not this path")
         return route
 
 

@@ -17,6 +17,7 @@ PROVIDERS_OWN_TOKENS = 1024
 """For what providers add: the words around messages and tools."""
 MAX_REPLIES = 128
 LENGTH_KEYS = ("max_tokens", "max_completion_tokens")
+_GEMINI_LENGTH_KEYS = ("maxOutputTokens",)
 
 # What bounds, or does not change, what a call costs. Everything else could add what no list of
 # token prices says: searches, tools of the provider's own, dearer queues, other models.
@@ -31,6 +32,20 @@ _KNOWN_KEYS = frozenset(
         *("user", "metadata", "store", "prompt_cache_key", "safety_identifier", "safe_prompt"),
         "cache_control",
     }
+)
+_KNOWN_GEMINI_KEYS = frozenset(
+    {"contents", "systemInstruction", "generationConfig", "safetySettings", "tools", "toolConfig"}
+)
+_KNOWN_GEMINI_SETTINGS = frozenset(
+    {
+        *("temperature", "topP", "topK", "seed", "stopSequences", "candidateCount"),
+        *("maxOutputTokens", "presencePenalty", "frequencyPenalty", "thinkingConfig"),
+        *("responseMimeType", "responseSchema", "responseJsonSchema", "_responseJsonSchema"),
+        *("responseLogprobs", "logprobs"),
+    }
+)
+_GEMINI_TEXT_PARTS = frozenset(
+    {"text", "thought", "thoughtSignature", "functionCall", "functionResponse"}
 )
 _SERVICE_TIERS = frozenset({"default", "flex", "standard_only"})
 _TOOLS = frozenset({"function", "custom"})
@@ -57,8 +72,11 @@ class WorstCase(NamedTuple):
 def worst_case(request: ModelRequest) -> WorstCase:
     """Return the most that a request can take. Raises Refusal where nobody can tell."""
     fields = request.fields
-    lengths = [_whole(fields, key) for key in LENGTH_KEYS if fields.get(key) is not None]
-    replies = _whole(fields, "n") if fields.get("n") is not None else 1
+    if request.is_gemini:
+        fields = fields.get("generationConfig", {})
+    keys = _GEMINI_LENGTH_KEYS if request.is_gemini else LENGTH_KEYS
+    lengths = [_whole(fields, key) for key in keys if fields.get(key) is not None]
+    replies = 1 if request.is_gemini or fields.get("n") is None else _whole(fields, "n")
     if replies > MAX_REPLIES:
         raise Refusal(400, f"n: {replies} replies at once (allowed: 1 to {MAX_REPLIES})")
     return WorstCase(
@@ -66,8 +84,12 @@ def worst_case(request: ModelRequest) -> WorstCase:
     )
 
 
-def refuse_unbounded(fields: dict[str, Any]) -> None:
+def refuse_unbounded(request: ModelRequest) -> None:
     """Raise Refusal for a request whose cost its text and its limit do not bound."""
+    fields = request.fields
+    if request.is_gemini:
+        _refuse_unbounded_gemini(fields)
+        return
     for key in fields:
         if key not in _KNOWN_KEYS and key != "service_tier":
             raise _unbounded(one_line(key, 60))
@@ -81,6 +103,25 @@ def refuse_unbounded(fields: dict[str, Any]) -> None:
             raise _unbounded("audio")
         _require_text(message.get("content"))
     _require_text(fields.get("system"))
+
+
+def _refuse_unbounded_gemini(fields: dict[str, Any]) -> None:
+    for known, given in (
+        (_KNOWN_GEMINI_KEYS, fields),
+        (_KNOWN_GEMINI_SETTINGS, fields.get("generationConfig", {})),
+        # Tools that the provider runs itself are paid by the call, and add to the input.
+        *((frozenset({"functionDeclarations"}), tool) for tool in _dicts(fields.get("tools"))),
+    ):
+        for key in given:
+            _require(key, known, "the key")
+    for content in _dicts([*_list(fields.get("contents")), fields.get("systemInstruction")]):
+        for part in _dicts(content.get("parts")):
+            for key in part:
+                _require(key, _GEMINI_TEXT_PARTS, "a part with")
+            # A function's result may hold pictures, in parts of its own.
+            for result in _dicts(part.get("functionResponse")):
+                if "parts" in result:
+                    raise _unbounded("a part with 'functionResponse.parts'")
 
 
 def _require_text(content: Any) -> None:
@@ -97,8 +138,11 @@ def _require(kind: Any, allowed: frozenset[str], what: str) -> None:
 
 
 def _dicts(value: Any) -> list[dict[str, Any]]:
-    items = value if isinstance(value, list) else [value]
-    return [item for item in items if isinstance(item, dict)]
+    return [item for item in _list(value) if isinstance(item, dict)]
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _unbounded(what: str) -> Refusal:

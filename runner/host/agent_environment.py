@@ -44,11 +44,15 @@ def _model_variables(provider: Provider, agent_url: str) -> dict[str, str]:
     if provider.dialect == "messages":
         return {"ANTHROPIC_BASE_URL": f"{agent_url}/anthropic", "ANTHROPIC_API_KEY": PLACEHOLDER}
     address = f"{agent_url}/v1"
-    return {
+    variables = {
         "OPENAI_BASE_URL": address,
         "OPENAI_API_BASE": address,  # what older programs look for
         "OPENAI_API_KEY": PLACEHOLDER,
     }
+    if provider.name == "gemini":
+        variables["GOOGLE_GEMINI_BASE_URL"] = f"{agent_url}/gemini"
+        variables |= dict.fromkeys(("GEMINI_API_KEY", "GOOGLE_API_KEY"), PLACEHOLDER)
+    return variables
 
 
 def _proxy_variables(egress_url: str) -> dict[str, str]:

@@ -27,7 +27,9 @@ async def asked(
         caching = Caching(upstream, directory / "responses", redact, max_bytes=max_bytes)
         async with served(directory, *routes, upstream=caching) as it:
             for route in routes:
-                answers.append(await it.container.ask(route.agent_id, route.dialect, **fields))
+                answers.append(
+                    await it.container.ask(route.agent_id, route.provider.dialect, **fields)
+                )
         ledger = directory / "usage.jsonl"
         records += [json.loads(line) for line in ledger.read_text().splitlines()]
         ledger.unlink()
