@@ -1,11 +1,12 @@
 """What single values cannot show: contradictions, and what is worth a warning. Runs on: host."""
 
-import ipaddress
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
+from runner.config.address import address_mistake, is_near
 from runner.config.models import BackendConfig, OrchestratorConfig, RunConfig, Sampling
+from runner.config.network_checks import network_warnings, raw_findings
 from runner.config.problems import Finding, KeyPath, listed, shown
 from runner.config.providers import LOCAL_MODEL, base_url_for, key_variables_for
 from runner.config.secrets import literal_secrets, looks_secret
@@ -57,6 +58,7 @@ def backend_findings(backend: BackendConfig, path: KeyPath) -> Iterator[Finding]
         yield Finding((*path, "model"), what, remedy)
     if backend.provider.dialect == "messages":
         yield from _messages_findings(backend, path)
+    yield from raw_findings(backend, path)
 
 
 def _base_url_findings(backend: BackendConfig, path: KeyPath) -> Iterator[Finding]:
@@ -71,31 +73,13 @@ def _base_url_findings(backend: BackendConfig, path: KeyPath) -> Iterator[Findin
     if backend.type == "local":
         yield Finding(where, "local has no address of its own", "take it out, or another type")
         return
-    what = _url_mistake(backend.base_url)
+    what = address_mistake(backend.base_url)
     if what:
         yield Finding(where, what, "write base_url: https://host/v1")
         return
     for ending in ("/chat/completions", "/messages"):
         if backend.base_url.rstrip("/").endswith(ending):
             yield Finding(where, f"ends in {ending}", "leave that off: it is added to every call")
-
-
-def _url_mistake(url: str) -> str:
-    """Return what is wrong with an address; the address is not repeated: it may hold a secret."""
-    if not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
-        return "has characters in it that no address has"
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
-        return "is no address"
-    mistakes = (
-        (parts.scheme not in {"http", "https"}, "must begin with http:// or https://"),
-        (not parts.hostname, "names no host"),
-        ("@" in parts.netloc, "has credentials in it (allowed: none; use api_key)"),
-        ("?" in url or "#" in url, "has a query or a fragment (allowed: none)"),
-    )
-    return next((what for is_so, what in mistakes if is_so), "")
 
 
 def _messages_findings(backend: BackendConfig, path: KeyPath) -> Iterator[Finding]:
@@ -125,6 +109,7 @@ def warnings(config: RunConfig, data: Any) -> Iterator[Finding]:
     for index, agent in enumerate(config.agents):
         yield from _backend_warnings(agent.backend, ("agents", index, "backend"))
     yield from _orchestrator_warnings(config.orchestrator, data)
+    yield from network_warnings(config)
     limit = config.agent_timeout_seconds
     if limit is not None and limit > config.orchestrator_timeout_seconds:
         path = ("timeout_settings", "agent_timeout_seconds")
@@ -151,18 +136,6 @@ def _backend_warnings(backend: BackendConfig, path: KeyPath) -> Iterator[Finding
 
 def _has_key(backend: BackendConfig) -> bool:
     return bool(backend.key_variable or key_variables_for(backend.provider, backend.base_url))
-
-
-def is_near(url: SplitResult) -> bool:
-    """Tell whether an address is this machine, or one of a private network, by its look."""
-    host = url.hostname or ""
-    if host == "localhost" or host.endswith(".localhost") or "." not in host:
-        return True
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return address.is_loopback or address.is_private
 
 
 def _orchestrator_warnings(orchestrator: OrchestratorConfig, data: Any) -> Iterator[Finding]:

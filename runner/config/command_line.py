@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from runner.config.network import NetworkMode, RawCredentials
 from runner.config.problems import shown
 from runner.config.values import ConfigPart, NotYet, checked_image, checked_memory, wrong
 
@@ -42,14 +43,19 @@ class CommandLine(ConfigPart):
     """The same as command_line_whitelist_patterns."""
     command_line_blocked_patterns: Patterns = ()
     """The same as command_line_blacklist_patterns."""
-    command_line_docker_network_mode: NotYet = None
-    """Network for commands."""
+    command_line_docker_network_mode: NetworkMode | None = None
+    """`none`: nothing but models and services; `bridge`: all web sites, through the host's proxy;
+    by default what `runner.network` allows."""
     command_line_docker_enable_sudo: NotYet = None
     """Root for commands."""
-    command_line_docker_credentials: NotYet = None
-    """Credentials for commands."""
+    command_line_docker_credentials: RawCredentials | None = None
+    """Credentials put into the agent's container; `runner.services` keeps them on the host."""
     command_line_docker_packages: NotYet = None
     """Packages installed for commands."""
+
+    @property
+    def raw_credentials(self) -> RawCredentials:
+        return self.command_line_docker_credentials or RawCredentials()
 
     @property
     def allowed_commands(self) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from pydantic_core import PydanticUndefined
 
 from runner.config.fields import branches, is_named, model_in, range_of
 from runner.config.models import RunConfig, Sampling
+from runner.config.network import REFUSED
 from runner.config.providers import PROVIDERS
 from runner.config.values import NOT_YET
 
@@ -66,11 +67,13 @@ def _default(field: FieldInfo) -> str:
     value = field.get_default()
     if value is None or value is PydanticUndefined or isinstance(value, BaseModel):
         return ""
+    if isinstance(value, tuple):
+        return f"`[{', '.join(value)}]`" if value else ""
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
 def _kind(field: FieldInfo) -> str:
-    if _state(field) == NOT_YET:
+    if _state(field) in {NOT_YET, REFUSED}:
         return ""
     names = [_type_name(a) for a in branches(field.annotation)]
     kind = " or ".join(name for name in names if name)

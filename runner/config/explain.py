@@ -17,6 +17,7 @@ from runner.config.models import (
     TimeoutSettings,
     UiConfig,
 )
+from runner.config.network import NetworkConfig, RawCredentials
 from runner.config.problems import Finding, KeyPath, listed, nearest, shown
 
 _HOMES: tuple[tuple[str, type[BaseModel]], ...] = (
@@ -27,6 +28,8 @@ _HOMES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("ui", UiConfig),
     ("runner", RunnerConfig),
     ("runner.budget", BudgetConfig),
+    ("runner.network", NetworkConfig),
+    ("command_line_docker_credentials", RawCredentials),
     ("the top level", RunConfig),
 )
 _YAML_BOOLS = frozenset({"yes", "no", "on", "off"})
@@ -97,6 +100,9 @@ _BOUNDS = frozenset(
     {"greater_than", "greater_than_equal", "less_than", "less_than_equal", "finite_number"}
 )
 _OTHERS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "too_long": lambda c: f"has too many entries (allowed: {c['max_length']})",
+    "too_short": lambda c: f"has too few entries (allowed: {c['min_length']} or more)",
+    "string_too_short": lambda _: "is empty",
     "string_too_long": lambda c: f"is too long (allowed: {c['max_length']:,} characters)",
     "int_parsing_size": lambda _: "has too many digits",
 }
@@ -128,6 +134,8 @@ _EXAMPLES = {
     "backend": "write backend: with type and model",
     "type": "write type: openai, or another provider",
     "model": "name the model as the provider calls it",
+    "url": "write url: https://host",
+    "paths": "write paths: [/repos/**], with all that agents may ask for",
 }
 
 

@@ -56,6 +56,7 @@ def field_at(path: KeyPath, root: type[BaseModel] = RunConfig) -> FieldInfo | No
 def choices(field: FieldInfo | None) -> list[str]:
     """Return the values of a field that has a few only."""
     found = branches(field.annotation) if field else []
+    found = [get_args(b)[0] if get_origin(b) is tuple else b for b in found]
     return [str(value) for b in found if b is not type(None) for value in get_args(b)]
 
 

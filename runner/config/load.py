@@ -10,6 +10,7 @@ from runner.config import checks
 from runner.config.examples import EXAMPLE_PREFIX, find_example
 from runner.config.explain import findings
 from runner.config.models import BackendConfig, RunConfig
+from runner.config.network_checks import network_findings
 from runner.config.overrides import FLAG, apply_overrides
 from runner.config.problems import Finding, KeyPath, Problem, ProblemsError, dotted
 from runner.config.providers import LOCAL_MODEL, PROVIDERS, provider_for_model
@@ -183,6 +184,7 @@ def _loaded(document: Document, shown: str, overrides: Sequence[str]) -> LoadedC
             for f in checks.timeout_findings(config)
             if ("timeout_settings", f.path[-1]) not in changed  # an override has the last word
         )
+        found += (f for f in network_findings(config) if f.path not in hidden)
     except ValidationError as error:
         found += (f for f in findings(error, data, plain) if f.path not in hidden)
     found += _agents_findings(data, hidden)

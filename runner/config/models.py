@@ -12,6 +12,7 @@ from pydantic import (
 
 from runner.config.command_line import CommandLine
 from runner.config.context_paths import ContextPath
+from runner.config.network import NetworkConfig, Services
 from runner.config.problems import listed, shown
 from runner.config.providers import PROVIDERS, Provider
 from runner.config.secrets import REFERENCE
@@ -294,8 +295,10 @@ class RunnerConfig(ConfigPart):
     """A program that prints the credential whose variable stands for `{name}`, else at the end."""
     disk: NotYet = None
     """The most room that a run may use on disk."""
-    network: NotYet = None
-    """Hosts that a run may reach."""
+    network: NetworkConfig = NetworkConfig()
+    """Hosts that agents may reach."""
+    services: Services = Field(default_factory=dict)
+    """`NAME`: an HTTP service that agents reach without holding its credential."""
     nested: NotYet = None
     """Runs that agents start."""
     cache: bool = False

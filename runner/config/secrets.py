@@ -97,4 +97,4 @@ def _is_named_secret(name: str, value: Any) -> bool:
     if not isinstance(value, str) or not is_secret_name(name):
         return False
     rest = REFERENCE.sub("", value)
-    return bool(rest) and rest.lower().strip() not in {"bearer", "basic", "empty", ""}
+    return bool(rest) and rest.lower().strip() not in {"bearer", "basic", "token", "empty", ""}

@@ -131,6 +131,27 @@ class CredentialSources:
                     return credential
         raise MissingCredentialError(self._missing(request.provider.name, variables))
 
+    def named(self, variable: str, wanted_by: str) -> Credential:
+        """Return the credential that a variable holds; `wanted_by` is for people.
+
+        Raises MissingCredentialError, or ConfigurationError where it is unusable.
+        """
+        for look in (self._in_files, self._by_command, self._in_keyring):
+            credential = look(variable)
+            if credential is not None:
+                return credential
+        raise MissingCredentialError(self._missing(wanted_by, (variable,)))
+
+    def file(self, name: str) -> Mapping[str, str]:
+        """Return the variables in a file that a configuration names.
+
+        Raises ConfigurationError where there is none, or it cannot be read.
+        """
+        path = self._cwd / _expand(name, self._environ)
+        if not path.exists():
+            raise ConfigurationError(f"env_file: {path} does not exist: correct the path")
+        return self._variables_of(path)
+
     def _missing(self, provider: str, variables: Sequence[str]) -> str:
         names = " or ".join(variables)
         files = " or ".join(f"{name}_FILE" for name in variables)

@@ -11,7 +11,7 @@ from decimal import ROUND_CEILING, Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
-from runner.config.checks import is_near
+from runner.config.address import is_near
 from runner.config.prices import OwnPrice, OwnPrices
 from runner.config.providers import PROVIDERS, Provider
 from runner.gateway.meter import Tokens

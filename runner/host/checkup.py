@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from runner.config.load import check_config, find_default_config
 from runner.errors import RunnerError
 from runner.host.engine import Engine, connect
 from runner.host.images import image_tag
@@ -39,6 +40,7 @@ def check_machine(environ: Mapping[str, str], cwd: Path) -> Sequence[Finding]:
         _python(),
         *_engine(environ),
         _keys(environ, cwd),
+        *_configuration(environ, cwd),
         _guarded("local model", lambda: _local_model(environ)),
         _disk(cwd),
     ]
@@ -96,6 +98,19 @@ def _keys(environ: Mapping[str, str], cwd: Path) -> Finding:
         return Finding("keys", "ok", ", ".join(usable))
     remedy = "set one, e.g. OPENAI_API_KEY or ANTHROPIC_API_KEY; the local model needs none"
     return Finding("keys", "warning", "no provider's key is set", remedy)
+
+
+def _configuration(environ: Mapping[str, str], cwd: Path) -> Iterator[Finding]:
+    """Show what is worth a warning in the configuration that is used where none is named."""
+    try:
+        path = find_default_config(cwd, environ)
+    except RunnerError:
+        return
+    checked = check_config(path, cwd=cwd)
+    for problem in (*checked.errors, *checked.warnings):
+        yield Finding("configuration", "warning", str(problem))
+    if not checked.errors and not checked.warnings:
+        yield Finding("configuration", "ok", path)
 
 
 def _local_model(environ: Mapping[str, str]) -> Finding:

@@ -97,7 +97,6 @@ NOT_YET = (
     "mcp_servers: [{name: x, command: y}]",
     "exclude_tools: [x]",
     "enable_web_search: true",
-    "command_line_docker_credentials: {mount: [ssh_keys]}",
 )
 
 
@@ -116,7 +115,6 @@ def test_not_available_yet(key: str, tmp_path: Path) -> None:
         "orchestrator: {coordination: {enable_planning_mode: true}}",
         "orchestrator: {coordination: {max_orchestration_restarts: 1}}",
         "runner: {nested: {enabled: true}}",
-        "runner: {network: {allow: ['example.com:443']}}",
         "runner: {disk: 2g}",
         "memory: {enabled: true}",
     ],

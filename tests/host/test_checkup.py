@@ -40,6 +40,22 @@ def test_keys_are_named_and_never_shown(tmp_path: Path) -> None:
     assert "planted" not in repr(found)
 
 
+def test_the_default_configurations_warnings_are_shown(tmp_path: Path) -> None:
+    """Credentials that a configuration puts into a container are a warning here too."""
+    environ = {"HOME": str(tmp_path), "DOCKER_HOST": f"unix://{tmp_path}/none.sock"}
+    assert "configuration" not in findings(environ, tmp_path)
+    config = tmp_path / ".massgen" / "config.yaml"
+    config.parent.mkdir()
+    raw = "{env_vars: [GITHUB_TOKEN], allow_raw: true}"
+    backend = f"type: openai, model: m, command_line_docker_credentials: {raw}"
+    config.write_text(f"agents:\n  - id: a\n    backend: {{{backend}}}\n")
+    found = findings(environ, tmp_path)["configuration"]
+    assert found.level == "warning"
+    assert "pass them on: GITHUB_TOKEN" in found.found
+    config.write_text("agents:\n  - id: a\n    backend: {type: openai, model: m}\n")
+    assert findings(environ, tmp_path)["configuration"].level == "ok"
+
+
 def test_home_that_is_not_set_is_no_traceback(tmp_path: Path) -> None:
     """Without HOME the local model's finding says what to set."""
     found = findings({"DOCKER_HOST": f"unix://{tmp_path}/none.sock"}, tmp_path)
