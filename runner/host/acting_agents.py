@@ -35,6 +35,11 @@ class ActingAgent(NamedTuple):
     """The user's files that it sees."""
 
     @property
+    def own_image(self) -> str | None:
+        """Return the image that is not the run image, if the agent has one."""
+        return self.config.backend.command_line_docker_image
+
+    @property
     def tools(self) -> AgentTools:
         """Return what coordination is told."""
         return AgentTools(
@@ -92,13 +97,14 @@ def agent_containers(
     acting: Mapping[str, ActingAgent],
     new: NewRun,
     run: RunContainer,
+    portable: Path | None,
 ) -> dict[str, AgentContainer]:
-    """Return what each agent's container is made from."""
+    """Return what each agent's container is made from; `portable` is for those of other images."""
     return {
         name: AgentContainer(
             run_id=run.run_id,
             agent_id=name,
-            image=agent.config.backend.command_line_docker_image or run.image,
+            image=agent.own_image or run.image,
             user=run.user,
             limits=_limits(agent.config),
             memory_limit=agent.config.backend.command_line_docker_memory_limit,
@@ -111,6 +117,7 @@ def agent_containers(
             answers=agent.answers,
             environment=agent_environment(agent.config.backend.provider),
             shared=agent.shared,
+            portable=portable if agent.own_image else None,
         )
         for name, agent in acting.items()
     }

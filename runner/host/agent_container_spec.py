@@ -16,6 +16,7 @@ from runner.host.container_spec import (
     container_name,
     hardened,
 )
+from runner.host.portable_tools import PORTABLE_COMMAND, PORTABLE_ROOT
 from runner.host.shared_paths import SharedPath
 
 # Programs are built and run in /tmp, so it may hold executables; what it holds counts as memory.
@@ -46,6 +47,8 @@ class AgentContainer(NamedTuple):
     environment: Mapping[str, str]
     shared: tuple[SharedPath, ...] = ()
     """The user's files that the agent sees."""
+    portable: Path | None = None
+    """The tool server for an image that does not have it; None: the run image."""
 
 
 def agent_container_name(run_id: str, agent_id: str) -> str:
@@ -58,7 +61,7 @@ def agent_arguments(container: AgentContainer) -> Mapping[str, Any]:
     environment = {"HOME": "/tmp", "LANG": "C.UTF-8", **container.environment}  # noqa: S108
     return {
         "Image": container.image,
-        "Entrypoint": list(_TOOL_SERVER),
+        "Entrypoint": list(PORTABLE_COMMAND if container.portable else _TOOL_SERVER),
         "Cmd": [],
         "User": container.user.user,
         "Labels": {**container.labels, LABEL_AGENT_ID: container.agent_id},
@@ -79,6 +82,8 @@ def agent_arguments(container: AgentContainer) -> Mapping[str, Any]:
 
 def _mounts(container: AgentContainer) -> list[Mount]:
     shared = [mount for path in container.shared for mount in _shared(path)]
+    if container.portable:
+        shared.append(bind(container.portable, PORTABLE_ROOT, read_only=True))
     return [
         *shared,
         bind(container.workspace, str(container.workspace), read_only=False),

@@ -20,6 +20,7 @@ from runner.gateway.credentials import secret_files
 from runner.gateway.redaction import Redactor
 from runner.host.acting_agents import agent_containers, make_acting_agents
 from runner.host.agent_containers import AgentContainers
+from runner.host.agent_images import check_agent_images, portable_for
 from runner.host.books import Books, outcome_of
 from runner.host.engine import connect
 from runner.host.images import ensure_image, image_tag
@@ -84,6 +85,7 @@ def run(
             f"{request.config.path}: runner.image: the engine has no image {config.runner.image!r}:"
             " build or load it, or leave the key out"
         )
+    check_agent_images(request.config, ready.engine)
     _check_one_line(request.cwd)
     shared = _shared_paths(request, ready.engine.url)
     with store_in(request.cwd).create() as new:
@@ -157,12 +159,13 @@ def _answered(current: CurrentRun, books: Books) -> RunOutcome:
     ):
         aside.submit(_write_metadata, current)
         image = _ensured_image(current)
+        portable = portable_for(current, image, user)
         lend(current, user)
         spec = current.spec.model_copy(update={"deadline": _deadline(current.spec)})
         atomic_write(new.directory.spec, spec.model_dump_json(indent=2))
         container = run_container(current, spec, image, user)
         plan = container_plan(current, spec, container)
-        agents = agent_containers(current.acting, new, container)
+        agents = agent_containers(current.acting, new, container, portable)
         tape = _tape(current)
         service = RunSocket(
             new,
