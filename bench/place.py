@@ -46,13 +46,19 @@ class Place:
     def environ(self, checkout: Path = ROOT) -> dict[str, str]:
         """Return a user's environment in which `runner` is that of `checkout`."""
         return {
+            **self.plain_environ(checkout),
+            # The user's own engine is found by HOME, which is another one here.
+            "DOCKER_HOST": find_engine(os.environ),
+            **{name: os.environ[name] for name in _PASSED_ON if name in os.environ},
+        }
+
+    def plain_environ(self, checkout: Path = ROOT) -> dict[str, str]:
+        """Return the same without an engine."""
+        return {
             "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
             "HOME": str(self.directory / "home"),
             "LANG": "C.UTF-8",
             "PYTHONPATH": str(checkout),
-            # The user's own engine is found by HOME, which is another one here.
-            "DOCKER_HOST": find_engine(os.environ),
-            **{name: os.environ[name] for name in _PASSED_ON if name in os.environ},
         }
 
     def write_config(self, kind: str, content: Mapping[str, Any] | None = None) -> Path:

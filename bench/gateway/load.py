@@ -40,13 +40,14 @@ def script(stream_words: int) -> dict[str, Any]:
     """Return the provider's script: eight tokens without delay, or many if asked for."""
     return {
         "rules": [
-            {"contains": _LONG, "replies": [_reply(stream_words)]},
-            {"replies": [_reply(_SHORT_WORDS)]},
+            {"contains": _LONG, "replies": [reply(stream_words)]},
+            {"replies": [reply()]},
         ]
     }
 
 
-def _reply(words: int) -> dict[str, Any]:
+def reply(words: int = _SHORT_WORDS) -> dict[str, Any]:
+    """Return a reply of so many tokens, each in an event of its own."""
     return {
         "kind": "text",
         "text": "".join(f"w{number % 1000:03}" for number in range(words)),
@@ -58,7 +59,7 @@ async def warm_up(address: Address, calls: int) -> None:
     """Let imports and connections happen that only the first calls need."""
     async with address.session() as session:
         for _ in range(calls):
-            await _call(session, address.url, "Speak.", _SHORT_WORDS)
+            await make_call(session, address.url, "Speak.", _SHORT_WORDS)
 
 
 async def latencies(direct: Address, through: Address, calls: int) -> Latencies:
@@ -72,7 +73,7 @@ async def latencies(direct: Address, through: Address, calls: int) -> Latencies:
             ):
                 for _ in range(_IN_TURN):
                     began = time.perf_counter()
-                    await _call(session, url, "Speak.", _SHORT_WORDS)
+                    await make_call(session, url, "Speak.", _SHORT_WORDS)
                     times.append(time.perf_counter() - began)
     return found
 
@@ -84,7 +85,7 @@ async def requests_per_second(address: Address, calls: int, workers: int) -> flo
 
         async def work() -> None:
             for _ in left:
-                await _call(session, address.url, "Speak.", _SHORT_WORDS)
+                await make_call(session, address.url, "Speak.", _SHORT_WORDS)
 
         began = time.perf_counter()
         await asyncio.gather(*(work() for _ in range(workers)))
@@ -95,11 +96,13 @@ async def tokens_per_second(address: Address, streams: int, words: int) -> float
     """Return how many tokens a second arrive, each an event of its own, over all streams."""
     async with address.session() as session:
         began = time.perf_counter()
-        await asyncio.gather(*(_call(session, address.url, _LONG, words) for _ in range(streams)))
+        await asyncio.gather(
+            *(make_call(session, address.url, _LONG, words) for _ in range(streams))
+        )
         return streams * words / (time.perf_counter() - began)
 
 
-async def _call(session: aiohttp.ClientSession, url: str, says: str, words: int) -> None:
+async def make_call(session: aiohttp.ClientSession, url: str, says: str, words: int) -> None:
     """Make a call. Raises MeasurementError unless every token arrives, one in an event."""
     body = {"model": MODEL, "stream": True, "messages": [{"role": "user", "content": says}]}
     data = json.dumps(body).encode()

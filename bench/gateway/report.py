@@ -41,6 +41,7 @@ FIGURES: Mapping[Key, _Figure] = {
     Key.TOKENS: _Figure("four long streams at once", "tokens/s"),
 }
 _OURS = (Name.GATEWAY, Name.BUDGET)
+_SHOWN = (*_OURS, Name.LITELLM)
 Samples = dict[Key, list[float]]
 
 
@@ -127,7 +128,7 @@ def print_report(report: Report, console: Console) -> None:
         "figure", "unit", "direct", "gateway", "with a budget", peer, "times ours", "aim", "verdict"
     )
     for row in report.rows:
-        spreads = [row.direct, *(row.spreads.get(name) for name in Name)]
+        spreads = [row.direct, *(row.spreads.get(name) for name in _SHOWN)]
         ratio = "" if row.ratio is None else number(row.ratio)
         cells = [row.title, row.unit, *map(_spread, spreads), ratio, row.aim_says, verdict(row)]
         table.add_row(*cells)

@@ -1,13 +1,14 @@
 """A gateway in a process of its own, until SIGTERM. Runs on: host.
 
-    python -m bench.gateway.serve DIRECTORY PROVIDER_URL [--budget-usd 1000]
+    python -m bench.gateway.serve DIRECTORY PROVIDER_URL [--budget-usd 1000] [--agent-socket]
 
-Its socket is DIRECTORY/run.sock, its only agent `agent_a`.
+Its socket is DIRECTORY/run.sock, its only agent `agent_a`, whose own socket is beside it.
 """
 
 import argparse
 import asyncio
 import signal
+from contextlib import AsyncExitStack
 from decimal import Decimal
 from pathlib import Path
 
@@ -28,7 +29,9 @@ def _route(url: str) -> Route:
     return build_route("agent_a", _PROVIDER, model=MODEL, base_url=url, credential=key)
 
 
-async def _serve(directory: Path, url: str, budget_usd: Decimal | None) -> None:
+async def _serve(
+    directory: Path, url: str, budget_usd: Decimal | None, *, agent_socket: bool
+) -> None:
     prices, budget = NO_PRICES, NO_BUDGET
     if budget_usd is not None:
         price = find_price(_PROVIDER, MODEL, {})
@@ -37,14 +40,17 @@ async def _serve(directory: Path, url: str, budget_usd: Decimal | None) -> None:
         budget = Budget(Limits(picousd=picousd(budget_usd)))
     over = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, over.set)
-    async with Gateway(
+    gateway = Gateway(
         {"agent_a": _route(url)},
         socket_dir=directory,
         ledger=directory / "usage.jsonl",
         run_id="20260101-000000-0123abcd",
         prices=prices,
         budget=budget,
-    ):
+    )
+    async with gateway, AsyncExitStack() as stack:
+        if agent_socket:
+            await stack.enter_async_context(gateway.agent_socket("agent_a", directory))
         await over.wait()
 
 
@@ -53,8 +59,16 @@ def main() -> None:
     parser.add_argument("directory", type=Path)
     parser.add_argument("provider_url")
     parser.add_argument("--budget-usd", type=Decimal)
+    parser.add_argument("--agent-socket", action="store_true")
     given = parser.parse_args()
-    asyncio.run(_serve(given.directory, given.provider_url, given.budget_usd))
+    asyncio.run(
+        _serve(
+            given.directory,
+            given.provider_url,
+            given.budget_usd,
+            agent_socket=given.agent_socket,
+        )
+    )
 
 
 if __name__ == "__main__":

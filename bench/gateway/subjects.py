@@ -34,6 +34,7 @@ class Name(StrEnum):
     GATEWAY = "gateway"
     BUDGET = "gateway_with_budget"
     LITELLM = "litellm"
+    FORWARDER = "forwarder"
 
 
 class Address(NamedTuple):
@@ -83,7 +84,7 @@ def gateway(place: Place, name: Name) -> Subject:
     return Subject(
         name,
         tuple(command),
-        place.environ(),
+        place.plain_environ(),
         Address(f"http://gateway{model_path('agent_a', 'chat')}", run_socket),
         Address(f"http://gateway{USAGE_PATH}", run_socket),
     )
@@ -98,11 +99,11 @@ def litellm(place: Place, command: Path) -> Subject:
     }
     config = place.directory / "litellm.yaml"
     config.write_text(yaml.safe_dump(content, sort_keys=False))
-    port = _free_port()
+    port = free_port()
     key = f"sk-{secrets.token_hex(32)}"  # it does not start without a good one
     options = ["--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
     environ = {
-        **place.environ(),
+        **place.plain_environ(),
         "PATH": f"{command.parent}:/usr/local/bin:/usr/bin:/bin",
         "PYTHONPATH": "",
         "LITELLM_MASTER_KEY": key,
@@ -208,7 +209,8 @@ def _output(directory: Path) -> Path:
     return directory / "output.txt"
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of the loopback that was free a moment ago."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port: int = taken.getsockname()[1]

@@ -14,6 +14,7 @@ from typing import cast
 
 from runner.contract.agent_socket import FORWARDS, LOOPBACK, Forward
 
+_PIECE_BYTES = 64 * 1024
 MAX_CONNECTIONS = 128
 """To one port at once; more are closed as they come."""
 
@@ -42,9 +43,10 @@ class _Pipes:
 
     def __init__(self, socket: str) -> None:
         self.socket = socket
+        self.buffer = memoryview(bytearray(_PIECE_BYTES))
         self._open: set[_Near] = set()
 
-    def protocol(self) -> asyncio.Protocol:
+    def protocol(self) -> asyncio.BaseProtocol:
         return _Near(self)
 
     def add(self, near: "_Near") -> bool:
@@ -63,10 +65,15 @@ class _Pipes:
             near.cut()
 
 
-class _Half(asyncio.Protocol):
-    """One of the two connections that make a pipe; what comes in goes out by its peer."""
+class _Half(asyncio.BufferedProtocol):
+    """One of the two connections that make a pipe; what comes in goes out by its peer.
 
-    def __init__(self, peer: "_Half | None" = None) -> None:
+    All take turns with one buffer: it is filled and emptied in one step of the event loop. A
+    new one for each piece would cost more than all the rest.
+    """
+
+    def __init__(self, buffer: memoryview, peer: "_Half | None" = None) -> None:
+        self._buffer = buffer
         self.peer = peer
         self.transport: asyncio.Transport | None = None
         self.has_ended = False
@@ -77,8 +84,11 @@ class _Half(asyncio.Protocol):
         if self.peer is not None:
             self.peer.peer = self
 
-    def data_received(self, data: bytes) -> None:
-        self._out.write(data)
+    def get_buffer(self, _: int) -> memoryview:
+        return self._buffer
+
+    def buffer_updated(self, size: int) -> None:
+        self._out.write(bytes(self._buffer[:size]))
 
     def eof_received(self) -> bool:
         """Pass on that no more comes; the other direction goes on."""
@@ -134,7 +144,7 @@ class _Near(_Half):
     """
 
     def __init__(self, pipes: _Pipes) -> None:
-        super().__init__()
+        super().__init__(pipes.buffer)
         self._pipes = pipes
         self._early = b""
         self._joining: asyncio.Task[None] | None = None
@@ -147,7 +157,7 @@ class _Near(_Half):
             self.abort()
 
     async def _join(self) -> None:
-        far = _Half(self)
+        far = _Half(self._buffer, self)
         try:
             await asyncio.get_running_loop().create_unix_connection(lambda: far, self._pipes.socket)
         except OSError:
@@ -163,11 +173,11 @@ class _Near(_Half):
         else:
             self._in.resume_reading()
 
-    def data_received(self, data: bytes) -> None:
+    def buffer_updated(self, size: int) -> None:
         if self.peer is not None:
-            self._out.write(data)
+            super().buffer_updated(size)
             return
-        self._early += data
+        self._early += bytes(self._buffer[:size])
         self._in.pause_reading()
 
     def eof_received(self) -> bool:
