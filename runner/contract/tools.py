@@ -104,11 +104,16 @@ class CommandSettings(ToolPart):
     """How an agent's commands run."""
 
     allowed_patterns: tuple[str, ...] = ()
-    """Regular expressions, one of which must match; none: every command may run."""
+    """Regular expressions, one of which must match from the command's beginning; none: every
+    command may run."""
     blocked_patterns: tuple[str, ...] = ()
-    """Regular expressions, none of which may match."""
+    """Regular expressions, none of which may match from the command's beginning."""
     timeout_seconds: float = 60.0
     """Of a command that names none."""
+    environment: dict[str, str] = {}
+    """Added to the container's for each command."""
+    memory_limit: str | None = None
+    """The container's, in the user's words; for the explanation of a command's death."""
 
 
 class McpServerSpec(ToolPart):

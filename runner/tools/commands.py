@@ -1,67 +1,67 @@
-"""Run an agent's commands. Runs on: the agent container."""
+"""The tools that run an agent's commands. Runs on: the agent container."""
 
 import asyncio
-import os
-import signal
 import time
-from contextlib import suppress
 from pathlib import Path
 
 from runner.contract.command_tools import ExecuteCommand
 from runner.contract.tools import CommandSettings
 from runner.tools.calls import Answer, Emit, Tool, ToolError, tool
-
-_READ_BYTES = 64 * 1024
+from runner.tools.command_ends import Circumstances, exit_code, explained, oom_kills
+from runner.tools.command_environment import order
+from runner.tools.command_output import KeptOutput, LiveOutput, OutputFiles
+from runner.tools.command_process import Command, Ended, Order, not_started, start_command
 
 
 def command_tools(settings: CommandSettings, workspace: Path) -> dict[str, Tool]:
     """Return the tools that run commands, by name."""
+    files = OutputFiles()
 
     async def execute(arguments: ExecuteCommand, emit: Emit) -> Answer:
-        return await execute_command(arguments, emit, settings, workspace)
+        wanted = order(settings, workspace, arguments.command, arguments.work_dir)
+        limit = arguments.timeout or settings.timeout_seconds
+        return await execute_command(wanted, limit, settings.memory_limit, files, emit)
 
     return {"execute_command": tool(ExecuteCommand, execute)}
 
 
 async def execute_command(
-    arguments: ExecuteCommand, emit: Emit, settings: CommandSettings, workspace: Path
+    wanted: Order, limit: float, memory_limit: str | None, files: OutputFiles, emit: Emit
 ) -> Answer:
-    """Run a command in a process group of its own and wait for its end or its time limit."""
-    directory = workspace / (arguments.work_dir or "")
-    limit = arguments.timeout or settings.timeout_seconds
-    began = time.monotonic()
+    """Run a command to its end, or for `limit` seconds. Raises ToolError where it cannot start."""
+    kept, live = KeptOutput(files), LiveOutput(emit)
+
+    def feed(data: bytes) -> None:
+        kept.feed(data)
+        live.feed(data)
+
+    began, killed = time.monotonic(), oom_kills()
     try:
-        process = await asyncio.create_subprocess_exec(
-            "/bin/sh",
-            "-c",
-            arguments.command,
-            cwd=directory,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise ToolError(f"{directory}: {error.strerror}") from error
-    pieces: list[str] = []
-    try:
-        async with asyncio.timeout(limit):
-            await _read(process, pieces, emit)
-            await process.wait()
-    except TimeoutError:
-        pieces.append(f"\n[ended: longer than {limit:g} s]")
+        command = await start_command(wanted, feed)
+        ended, is_late = await _within(limit, command)
     finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-    code = await process.wait()
-    took = time.monotonic() - began
-    text = f"{''.join(pieces)}\n[exit code {code}, {took:.1f} s]"
+        kept.close()
+        live.close()
+    if ended.error is not None:
+        raise ToolError(not_started(wanted, ended.errno, ended.error))
+    circumstances = Circumstances(
+        seconds=time.monotonic() - began,
+        timed_out_after=limit if is_late else None,
+        is_out_of_memory=oom_kills() > killed,
+        memory_limit=memory_limit,
+    )
+    code = exit_code(ended, circumstances)
+    text = f"{kept.text()}\n{explained(ended, circumstances)}".lstrip("\n")
     return Answer(text, is_error=code != 0, exit_code=code)
 
 
-async def _read(process: asyncio.subprocess.Process, pieces: list[str], emit: Emit) -> None:
-    assert process.stdout is not None  # noqa: S101  # for the type checker
-    while data := await process.stdout.read(_READ_BYTES):
-        text = data.decode("utf-8", "replace")
-        pieces.append(text)
-        emit(text)
+async def _within(limit: float, command: Command) -> tuple[Ended, bool]:
+    """Wait for a command's end; end it after `limit` seconds, or where nobody waits any more."""
+    try:
+        async with asyncio.timeout(limit):
+            return await command.ended(), False
+    except TimeoutError:
+        return await command.end(), True
+    except asyncio.CancelledError:
+        await command.end()
+        raise
