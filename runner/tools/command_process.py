@@ -88,12 +88,17 @@ class Command:
         self._writer = writer
         self._pipes = pipes
         self._said = Ended()
+        self._is_started = asyncio.Event()
         self._watched = asyncio.create_task(self._watch())
 
     @property
     def pid(self) -> int | None:
         """Of the shell, once it is started."""
         return self._said.pid
+
+    async def started(self) -> None:
+        """Wait until its shell is there, or cannot be."""
+        await self._is_started.wait()
 
     async def ended(self) -> Ended:
         """Wait until it has ended; a wait that is cancelled leaves it running."""
@@ -113,12 +118,14 @@ class Command:
     async def _watch(self) -> Ended:
         try:
             await self._hear()
+            _bury(
+                self._keeper
+            )  # not where this task is cancelled: the keeper ends the command then
             self._kill_group()
             sinks = [pipe.sink.ended for pipe in self._pipes]
             _, held = await asyncio.wait(sinks, timeout=_DRAIN_SECONDS)
             return self._said.model_copy(update={"is_output_held": bool(held)})
         finally:
-            _bury(self._keeper)
             self._writer.close()
             for pipe in self._pipes:
                 pipe.transport.close()
@@ -129,6 +136,8 @@ class Command:
             while line := await self._reader.readline():
                 said = self._said.model_dump() | json.loads(line)
                 self._said = Ended.model_validate(said)
+                self._is_started.set()
+        self._is_started.set()
 
     def _kill_group(self) -> None:
         """Kill the shell's group where its keeper did not live to do so."""

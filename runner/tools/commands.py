@@ -11,6 +11,7 @@ from runner.tools.command_ends import Circumstances, exit_code, explained, oom_k
 from runner.tools.command_environment import order
 from runner.tools.command_output import KeptOutput, LiveOutput, OutputFiles
 from runner.tools.command_process import Command, Ended, Order, not_started, start_command
+from runner.tools.command_shell_tools import shell_tools
 
 
 def command_tools(settings: CommandSettings, workspace: Path) -> dict[str, Tool]:
@@ -22,7 +23,10 @@ def command_tools(settings: CommandSettings, workspace: Path) -> dict[str, Tool]
         limit = arguments.timeout or settings.timeout_seconds
         return await execute_command(wanted, limit, settings.memory_limit, files, emit)
 
-    return {"execute_command": tool(ExecuteCommand, execute)}
+    return {
+        "execute_command": tool(ExecuteCommand, execute),
+        **shell_tools(settings, workspace),
+    }
 
 
 async def execute_command(

@@ -6,22 +6,14 @@ from pathlib import Path
 import pytest
 
 from runner.contract.tools import CommandSettings
-from tests.support.tool_server import Done, ToolServer, tool_server
+from tests.support.tool_server import Done, tool_server
+from tests.tools.processes import DAEMON, is_running, wait_for_end
 
 
 def run(workspace: Path, command: str, **arguments: object) -> Done:
     """Run one command in a tool server of its own."""
     with tool_server(workspace) as server:
         return server.call("execute_command", command=command, **arguments)
-
-
-def is_running(pid_file: Path) -> bool:
-    """Tell whether the process whose id stands in a file is there and no zombie."""
-    try:
-        stat = Path("/proc", pid_file.read_text().strip(), "stat").read_bytes()
-    except OSError:
-        return False
-    return stat.rpartition(b")")[2].split()[0] != b"Z"
 
 
 def test_output_comes_in_order(tmp_path: Path) -> None:
@@ -126,9 +118,6 @@ def test_the_default_time_limit(tmp_path: Path) -> None:
         assert "time limit of 0.5 s" in server.call("execute_command", command="sleep 600").text
 
 
-DAEMON = "setsid sh -c 'trap \"\" TERM HUP; echo $$ > pid; while :; do sleep 0.2; done' "
-
-
 @pytest.mark.parametrize(
     "command",
     [
@@ -163,12 +152,6 @@ def test_a_cancelled_command_is_ended(tmp_path: Path) -> None:
         server.hear(number, "up")
         server.cancel(number)
         wait_for_end(server, tmp_path / "pid")
-
-
-def wait_for_end(server: ToolServer, pid_file: Path) -> None:
-    """Wait, with commands, until a process is gone."""
-    gone = f"while kill -0 {pid_file.read_text().strip()} 2>/dev/null; do sleep 0.1; done"
-    assert server.call("execute_command", command=gone, timeout=45).result.exit_code == 0
 
 
 def test_the_end_of_the_server_ends_its_commands(tmp_path: Path) -> None:
