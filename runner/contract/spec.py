@@ -36,6 +36,10 @@ class AgentTools(SpecPart):
     """Built-in tools that it is offered."""
     is_asked: bool = False
     """Its tool server knows of more tools: those of MCP servers."""
+    max_steps: PositiveInt = 50
+    """Replies with tool calls that are carried out in one turn."""
+    max_result_chars: PositiveInt = 1_000_000
+    """What the tools may return in one turn, in characters."""
 
 
 class AgentSpec(SpecPart):
@@ -50,6 +54,8 @@ class AgentSpec(SpecPart):
     """The provider takes `tool_choice: required` (chat) or `any` (messages)."""
     stream_usage: bool = True
     """The provider takes `stream_options: {include_usage: true}` (chat only)."""
+    context_tokens: PositiveInt | None = None
+    """The most that the model can read and write in one call; None: not known."""
     tools: AgentTools | None = None
     """None: the agent only talks."""
 

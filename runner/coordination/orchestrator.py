@@ -16,17 +16,11 @@ from runner.contract.spec import RunSpec
 from runner.contract.status import AgentStatus
 from runner.coordination import state as rules
 from runner.coordination.acting.toolbox import Toolbox
-from runner.coordination.agent import (
-    AgentFailedError,
-    Answered,
-    Seat,
-    Voted,
-    present,
-    take_turn,
-)
+from runner.coordination.agent import Answered, Voted, present, take_turn
 from runner.coordination.models.client import ModelClient
 from runner.coordination.recorder import Recorder
 from runner.coordination.state import RunState, Transition
+from runner.coordination.talk import AgentFailedError, Seat
 
 _LAST_USAGE_SECONDS = 0.3
 """How long the end of a run waits for the host's last count."""

@@ -4,8 +4,9 @@ import hashlib
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
+from runner.contract.spec import AgentSpec
 from runner.contract.text import encodable
-from runner.coordination.models.decisions import Offer
+from runner.coordination.models.decisions import Offer, offered_tools
 from runner.coordination.state import RunState
 
 Sensitivity = Literal["lenient", "balanced", "strict"]
@@ -42,12 +43,32 @@ _SENSITIVITY: dict[Sensitivity, str] = {
     ),
 }
 _BY_TOOL = "End your turn by calling exactly one of the tools; text alone decides nothing."
+_BY_TOOL_ACTING = (
+    "Work with your tools as long as it helps. End your turn by calling {decisions} alone, without "
+    "another call beside it; text alone decides nothing."
+)
 _BY_CHOICE = (
     'Reply with one JSON object: {{"reason": "one or two sentences", "choice": "…"}}, where '
     "choice is one of: {choices}. A name is a vote for that agent's answer{new_answer}."
 )
 _OR_NEW = "; new_answer says that you will write a better one"
+_CHOOSE = (
+    'Reply with one JSON object: {{"reason": "one sentence: what is done, what is next", '
+    '"choice": "…"}}. Choose the tool that you need next; when everything is done and checked, '
+    "choose {choices}. You are asked for the details after your choice."
+)
+_WORKSPACE = (
+    "You have tools and a workspace of your own, {workspace}, which is their working directory. "
+    "Where the question asks for files or for something to be run, do it there with your tools "
+    "instead of describing it, and check it. Your answer tells what is in the workspace and what "
+    "you found; nobody sees your tools' output but you."
+)
+_OTHERS = (
+    "Files of the others' current answers are in {answers}, read-only: copy what you want to use."
+)
+WRITE_NOW = "Write your answer now as plain text, complete and by itself."
 _WRITE = "You chose to give a new answer. Write it now as plain text, complete and by itself."
+_LONE = "Answer the question completely and correctly."
 _PRESENT = (
     "Several agents have worked on a question, and yours was chosen as the best answer. Write the "
     "final answer for the person who asked: build on your answer, take what is right and missing "
@@ -95,38 +116,68 @@ def question_and_answers(question: str, answers: Sequence[ShownAnswer]) -> str:
 
 
 def decision_instruction(
-    name: str, offer: Offer, sensitivity: Sensitivity, *, by_tool: bool, own: str | None
+    name: str, offer: Offer, sensitivity: Sensitivity, agent: AgentSpec
 ) -> str:
-    """Return the system message of a turn; `own` is the agent's system message from the config."""
+    """Return the system message of a turn; the agent's own from the configuration comes first."""
     if not offer.candidates:
         what = _FIRST
     elif offer.may_answer:
         what = _SENSITIVITY[sensitivity]
     else:
         what = _LAST_WORD
-    parts = [own, _TASK.format(name=name), what, _how(offer, by_tool=by_tool)]
+    task = _TASK.format(name=name)
+    return _joined(agent.system_message, task, what, _workspace(agent, offer), _how(offer, agent))
+
+
+def _joined(*parts: str | None) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _how(offer: Offer, *, by_tool: bool) -> str | None:
-    if by_tool:
-        return _BY_TOOL
+def _workspace(agent: AgentSpec, offer: Offer | None = None) -> str | None:
+    """Return what an agent that acts is told of the place where it does."""
+    if agent.tools is None:
+        return None
+    about = _WORKSPACE.format(workspace=agent.tools.workspace)
+    if offer is None or not offer.candidates:
+        return about
+    return f"{about} {_OTHERS.format(answers=agent.tools.answers)}"
+
+
+def _how(offer: Offer, agent: AgentSpec) -> str | None:
+    if agent.decision_mode == "tools":
+        names = " or ".join(tool.name for tool in offered_tools(offer))
+        return _BY_TOOL_ACTING.format(decisions=names) if agent.tools else _BY_TOOL
+    if agent.tools:
+        about = _about_choices(offer)
+        return f"{choice_instruction(offer.choices)} {about}".strip()
     if not offer.candidates:
         return None
     new_answer = _OR_NEW if offer.may_answer else ""
     return _BY_CHOICE.format(choices=", ".join(offer.choices), new_answer=new_answer)
 
 
-def writing_instruction(name: str, own: str | None) -> str:
+def _about_choices(offer: Offer) -> str:
+    if not offer.candidates:
+        return ""
+    new_answer = _OR_NEW if offer.may_answer else ""
+    return f"The name of an agent is a vote for its answer{new_answer}."
+
+
+def choice_instruction(choices: Sequence[str]) -> str:
+    """Return how a model that chooses its tools by JSON schema has to reply."""
+    return _CHOOSE.format(choices=" or ".join(choices))
+
+
+def writing_instruction(name: str, agent: AgentSpec) -> str:
     """Return the system message for writing an answer as plain text after choosing to."""
-    return "\n\n".join(part for part in (own, _TASK.format(name=name), _WRITE) if part)
+    return _joined(agent.system_message, _TASK.format(name=name), _WRITE)
 
 
-def lone_instruction(own: str | None) -> str:
+def lone_instruction(agent: AgentSpec) -> str:
     """Return the system message of an agent that nobody else works beside."""
-    return own or "Answer the question completely and correctly."
+    return _joined(agent.system_message or _LONE, _workspace(agent))
 
 
-def presentation_instruction(name: str, own: str | None) -> str:
+def presentation_instruction(name: str, agent: AgentSpec) -> str:
     """Return the system message of the winner, whose text is what the user gets."""
-    return "\n\n".join(part for part in (own, f"You are {name}. {_PRESENT}") if part)
+    return _joined(agent.system_message, f"You are {name}. {_PRESENT}", _workspace(agent))

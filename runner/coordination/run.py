@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from runner.contract.outcome import ExitCode, RunOutcome
 from runner.contract.spec import RunSpec
 from runner.contract.text import one_line
+from runner.contract.tools import AGENTS_DIR
 from runner.coordination.acting.toolbox import Toolbox
 from runner.coordination.models.client import ModelClient, SupervisorGoneError
 from runner.coordination.orchestrator import Orchestrator, cancel
@@ -18,15 +19,23 @@ from runner.errors import RunnerError
 _log = logging.getLogger(__name__)
 
 
-async def carry_out(spec: RunSpec, socket_path: str, interrupted: asyncio.Event) -> RunOutcome:
+async def carry_out(
+    spec: RunSpec, socket_path: str, interrupted: asyncio.Event, agents_dir: str = AGENTS_DIR
+) -> RunOutcome:
     """Carry the run out and return how it ended, everything being written.
 
-    Raises DiskFullError or ExecutionError only if the log cannot be written to the end.
+    `agents_dir` has a directory for each agent that acts: for its tool server's socket. Raises
+    DiskFullError or ExecutionError only if the log cannot be written to the end.
     """
     state = new_run([agent.id for agent in spec.agents], spec.coordination)
     with Recorder(spec, state) as recorder:
         try:
-            outcome = await _attended(spec, socket_path, recorder, interrupted)
+            async with (
+                ModelClient(socket_path) as client,
+                _toolboxes(spec, client, agents_dir) as toolboxes,
+            ):
+                orchestrator = Orchestrator(spec, client, recorder, toolboxes)
+                outcome = await _attended(orchestrator, recorder, interrupted)
         except Exception as error:
             outcome = outcome_of(error)
             _log.exception("the run ends because of an error")
@@ -37,31 +46,34 @@ async def carry_out(spec: RunSpec, socket_path: str, interrupted: asyncio.Event)
 
 
 async def _attended(
-    spec: RunSpec, socket_path: str, recorder: Recorder, interrupted: asyncio.Event
+    orchestrator: Orchestrator, recorder: Recorder, interrupted: asyncio.Event
 ) -> RunOutcome:
     """Run until the end, an interruption, or until the log cannot be written any more."""
-    async with ModelClient(socket_path) as client, _toolboxes(spec, client) as toolboxes:
-        run = asyncio.create_task(Orchestrator(spec, client, recorder, toolboxes).run())
-        keeping = asyncio.create_task(recorder.keep_current())
-        stopping = asyncio.create_task(interrupted.wait())
-        tasks = (run, keeping, stopping)
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            if run.done():
-                return run.result()
-            if keeping.done():
-                keeping.result()
-            return RunOutcome.of(ExitCode.INTERRUPTED, "the run was interrupted")
-        finally:
-            await cancel(tasks)
+    run = asyncio.create_task(orchestrator.run())
+    keeping = asyncio.create_task(recorder.keep_current())
+    stopping = asyncio.create_task(interrupted.wait())
+    tasks = (run, keeping, stopping)
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if run.done():
+            return run.result()
+        if keeping.done():
+            keeping.result()
+        return RunOutcome.of(ExitCode.INTERRUPTED, "the run was interrupted")
+    finally:
+        await cancel(tasks)
 
 
 @asynccontextmanager
-async def _toolboxes(spec: RunSpec, client: ModelClient) -> AsyncIterator[Mapping[str, Toolbox]]:
+async def _toolboxes(
+    spec: RunSpec, client: ModelClient, agents_dir: str
+) -> AsyncIterator[Mapping[str, Toolbox]]:
     """Yield the tools of the agents that have some."""
     async with AsyncExitStack() as stack:
         yield {
-            agent.id: await stack.enter_async_context(Toolbox(agent.id, agent.tools, client))
+            agent.id: await stack.enter_async_context(
+                Toolbox(agent.id, agent.tools, client, agents_dir)
+            )
             for agent in spec.agents
             if agent.tools is not None
         }

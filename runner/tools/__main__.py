@@ -7,7 +7,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from runner.contract.agent_socket import FORWARDS
 from runner.contract.files import read_bytes
+from runner.contract.spec import SOCKET_DIR
 from runner.contract.text import one_line
 from runner.contract.tools import TOOLS_DIR, TOOLS_SOCKET, TOOLS_SPEC_PATH, ToolServerSpec
 from runner.tools.forwarder import forwarding
@@ -32,7 +34,8 @@ def main() -> int:
 
 
 async def _serve(spec: ToolServerSpec, socket_path: str) -> None:
-    async with forwarding():
+    # Without the mounted directory, outside a container, there is nothing to forward to.
+    async with forwarding(FORWARDS if Path(SOCKET_DIR).is_dir() else ()):
         await serve(spec, socket_path)
 
 

@@ -63,7 +63,12 @@ class Running:
         self._stderr = (directory / "stderr").open("w+b")
         self.process = subprocess.Popen(
             [sys.executable, "-W", "error", "-m", "runner.coordination"],
-            env={**os.environ, "RUNNER_SPEC": str(spec_path), "RUNNER_SOCKET": str(socket)},
+            env={
+                **os.environ,
+                "RUNNER_SPEC": str(spec_path),
+                "RUNNER_SOCKET": str(socket),
+                "RUNNER_AGENTS_DIR": str(directory / "agents"),
+            },
             stderr=self._stderr,
         )
 

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.coordination.agent import reminded
 from runner.coordination.models.decisions import (
     NewAnswer,
     NoDecision,
@@ -27,6 +26,7 @@ from runner.coordination.models.stream import (
     ToolResult,
     UserMessage,
 )
+from runner.coordination.talk import reminded
 
 BOTH = Offer(("agent1", "agent3"), may_answer=True)
 FIRST = Offer((), may_answer=True)
@@ -43,14 +43,18 @@ def test_only_what_is_possible_is_offered() -> None:
     assert [tool.name for tool in offered_tools(FIRST)] == ["new_answer"]
     assert [tool.name for tool in offered_tools(VOTE_ONLY)] == ["vote"]
     assert [tool.name for tool in offered_tools(BOTH)] == ["new_answer", "vote"]
-    assert choice_schema(BOTH)["properties"]["choice"]["enum"] == ["agent1", "agent3", "new_answer"]
-    assert choice_schema(VOTE_ONLY)["properties"]["choice"]["enum"] == ["agent1"]
+    assert choice_schema(BOTH.choices)["properties"]["choice"]["enum"] == [
+        "agent1",
+        "agent3",
+        "new_answer",
+    ]
+    assert choice_schema(VOTE_ONLY.choices)["properties"]["choice"]["enum"] == ["agent1"]
 
 
 def test_the_reason_comes_before_the_choice() -> None:
     """A model that writes the reason first has thought before it chooses."""
-    assert list(choice_schema(BOTH)["properties"]) == ["reason", "choice"]
-    jsonschema.validate({"reason": "x", "choice": "agent1"}, choice_schema(BOTH))
+    assert list(choice_schema(BOTH.choices)["properties"]) == ["reason", "choice"]
+    jsonschema.validate({"reason": "x", "choice": "agent1"}, choice_schema(BOTH.choices))
 
 
 @pytest.mark.parametrize("name", ["agent3", " Agent3 ", "agent3.2"])

@@ -5,6 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runner.contract.spec import AgentSpec, DecisionMode
 from runner.coordination.models.decisions import Offer
 from runner.coordination.prompts import (
     ShownAnswer,
@@ -17,7 +18,9 @@ BOTH = Offer(("agent1",), may_answer=True)
 
 
 def instruction(offer: Offer, sensitivity: str = "lenient", *, by_tool: bool = True) -> str:
-    return decision_instruction("agent2", offer, sensitivity, by_tool=by_tool, own="Be brief.")  # type: ignore[arg-type]  # one of the three
+    mode: DecisionMode = "tools" if by_tool else "json_schema"
+    agent = AgentSpec(id="b", model="m", decision_mode=mode, system_message="Be brief.")
+    return decision_instruction("agent2", offer, sensitivity, agent)  # type: ignore[arg-type]  # one of the three
 
 
 def test_sensitivity_changes_the_instruction() -> None:

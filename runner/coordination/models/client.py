@@ -184,14 +184,14 @@ async def _raise_refusal(response: aiohttp.ClientResponse) -> NoReturn:
         error = GatewayErrorBody.model_validate_json(content).error
     except ValidationError:
         raise _foreign_refusal(response.status, content) from None
-    raise ModelFailure(error.type, one_line(error.message, 1000))
+    raise ModelFailure(error.type, one_line(error.message, 1000), status=error.status)
 
 
 def _foreign_refusal(status: int, content: bytes) -> ModelFailure:
     """Return the failure for a refusal that is not in the gateway's words."""
     message = f"HTTP {status}: {content.decode('utf-8', 'replace')}"
     type_ = _STATUS_ERRORS.get(status, AgentErrorType.PROVIDER)
-    return ModelFailure(type_, one_line(message, 300))
+    return ModelFailure(type_, one_line(message, 300), status=status)
 
 
 async def _read_at_most(response: aiohttp.ClientResponse, limit: int) -> bytes:

@@ -7,12 +7,16 @@ text is the answer. Whatever is no decision comes back as feedback for the model
 """
 
 import json
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from runner.coordination.models.stream import JsonObject, Reply, Tool, ToolCall
 
 NEW_ANSWER = "new_answer"
 VOTE = "vote"
+DONE = "answer"
+"""The choice of an agent that decides nothing but has tools, once it is done with them."""
+EMPTY = "The reply was empty. Write the answer as plain text."
 REASON_MAX_CHARS = 300
 _CUT_OFF = frozenset({"length", "max_tokens"})
 
@@ -58,23 +62,24 @@ def offered_tools(offer: Offer) -> tuple[Tool, ...]:
     if offer.may_answer:
         content = {"type": "string", "description": "The whole answer, complete by itself."}
         about = "Give a new answer that is better than every existing one."
-        tools.append(Tool(NEW_ANSWER, about, _object(content=content)))
+        tools.append(Tool(NEW_ANSWER, about, object_schema(content=content)))
     if offer.candidates:
         name = {"type": "string", "enum": list(offer.candidates)}
         reason = {"type": "string", "description": "Why, in one or two sentences."}
         about = "Vote for the agent whose existing answer is best."
-        tools.append(Tool(VOTE, about, _object(agent_id=name, reason=reason)))
+        tools.append(Tool(VOTE, about, object_schema(agent_id=name, reason=reason)))
     return tuple(tools)
 
 
-def choice_schema(offer: Offer) -> JsonObject:
+def choice_schema(choices: Sequence[str]) -> JsonObject:
     """Return the JSON schema of a choice; the reason comes first, so that it is thought first."""
     # Without a length a small model may ramble in the string until its tokens are used up.
     reason = {"type": "string", "maxLength": REASON_MAX_CHARS}
-    return _object(reason=reason, choice={"type": "string", "enum": list(offer.choices)})
+    return object_schema(reason=reason, choice={"type": "string", "enum": list(choices)})
 
 
-def _object(**properties: JsonObject) -> JsonObject:
+def object_schema(**properties: JsonObject) -> JsonObject:
+    """Return the JSON schema of an object that has these properties and no other."""
     return {
         "type": "object",
         "properties": properties,
@@ -86,14 +91,16 @@ def _object(**properties: JsonObject) -> JsonObject:
 def tool_decision(reply: Reply, offer: Offer) -> Decision:
     """Return what a reply of a model with tools decides."""
     if not reply.tool_calls:
-        return NoDecision(f"No tool was called. {_remedy(offer)}{_cut_off(reply)}")
+        return NoDecision(f"No tool was called. {_remedy(offer)}{cut_off_note(reply)}")
     if len(reply.tool_calls) > 1:
         names = ", ".join(call.name[:40] for call in reply.tool_calls[:4])
         return NoDecision(f"Several tools were called ({names}); call exactly one.")
     call = reply.tool_calls[0]
     arguments = json_object(call.arguments)
     if arguments is None:
-        return NoDecision(f"The arguments of {call.name[:40]} are no JSON object.{_cut_off(reply)}")
+        return NoDecision(
+            f"The arguments of {call.name[:40]} are no JSON object.{cut_off_note(reply)}"
+        )
     return _called(call, arguments, offer)
 
 
@@ -123,22 +130,33 @@ def vote_decision(name: Any, reason: Any, offer: Offer) -> Decision:
 
 def choice_decision(reply: Reply, offer: Offer) -> Decision:
     """Return what the JSON choice of a model without tools decides."""
-    chosen = json_object(_unfenced(reply.text))
+    chosen = json_object(unfenced(reply.text))
     if chosen is None:
         wanted = '{"reason": "…", "choice": "…"}'
-        return NoDecision(f"The reply must be one JSON object {wanted}.{_cut_off(reply)}")
+        return NoDecision(f"The reply must be one JSON object {wanted}.{cut_off_note(reply)}")
     choice, reason = chosen.get("choice"), chosen.get("reason")
     if choice == NEW_ANSWER and offer.may_answer:
         return WantsToAnswer(reason if isinstance(reason, str) else "")
     if choice == NEW_ANSWER or not isinstance(choice, str):
-        return NoDecision(f"`choice` must be one of: {', '.join(offer.choices)}.")
+        return NoDecision(must_choose(offer.choices))
     return vote_decision(choice, reason, offer)
+
+
+def choice_of(reply: Reply) -> str | None:
+    """Return what a reply chooses, if it chooses."""
+    choice = (json_object(unfenced(reply.text)) or {}).get("choice")
+    return choice if isinstance(choice, str) else None
+
+
+def must_choose(choices: Sequence[str]) -> str:
+    """Return what a model is told that chose nothing that is offered."""
+    return f"`choice` must be one of: {', '.join(choices)}."
 
 
 def plain_answer(reply: Reply) -> NewAnswer | NoDecision:
     """Return the answer that a reply without tools is."""
     if not reply.text.strip():
-        return NoDecision("The reply was empty. Write the answer as plain text.")
+        return NoDecision(EMPTY)
     return NewAnswer(reply.text)
 
 
@@ -151,7 +169,7 @@ def json_object(text: str) -> JsonObject | None:
     return value if isinstance(value, dict) else None
 
 
-def _unfenced(text: str) -> str:
+def unfenced(text: str) -> str:
     """Return `text` without the Markdown fence that models like to put around JSON."""
     text = text.strip()
     if text.startswith("```") and text.endswith("```"):
@@ -164,7 +182,8 @@ def _remedy(offer: Offer) -> str:
     return f"End your turn by calling {' or '.join(tools)}."
 
 
-def _cut_off(reply: Reply) -> str:
+def cut_off_note(reply: Reply) -> str:
+    """Return what to add to a problem that comes from the token limit, or nothing."""
     if reply.finish_reason in _CUT_OFF:
         return " The reply was cut off at the token limit: be briefer."
     return ""

@@ -135,6 +135,8 @@ def _messages_refusal(messages: list[Any]) -> str | None:
 
 def _deltas(turn: Turn) -> Iterator[dict[str, Any]]:
     yield {"role": "assistant", "content": None if turn.calls else "", "refusal": None}
+    for piece in pieces(turn.thinking, turn.characters_per_chunk):
+        yield {"reasoning_content": piece}
     for piece in pieces(turn.text, turn.characters_per_chunk):
         yield {"content": piece}
     for index, call in enumerate(turn.calls):

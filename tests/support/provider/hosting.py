@@ -14,7 +14,7 @@ from aiohttp import web
 from tests.support.provider.log import LoggedRequest, RequestLog
 from tests.support.provider.replies import Reply
 from tests.support.provider.script import Script
-from tests.support.provider.server import ProviderApp
+from tests.support.provider.server import AnswerContainer, ProviderApp
 
 _START_SECONDS = 20.0
 
@@ -90,6 +90,10 @@ class Provider:
     def expect_key(self, key: str | None) -> None:
         """Answer 401 from now on unless this credential arrives in the right header."""
         self._app.expect_key = key
+
+    def answer_containers(self, answer: AnswerContainer) -> None:
+        """On a run socket: answer requests about agents' containers, in the provider's thread."""
+        self._app.containers = answer
 
     def release(self, name: str) -> None:
         """Let the requests that a `Hold` of that name keeps, and later ones, go on."""

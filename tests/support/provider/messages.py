@@ -3,6 +3,7 @@
 After https://platform.claude.com/docs/api/messages and …/build-with-claude/streaming.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -80,7 +81,7 @@ def messages_refusal(body: dict[str, Any]) -> str | None:
     choice = body.get("tool_choice")
     if choice is not None and choice.get("type") not in {"auto", "any", "tool", "none"}:
         return f"tool_choice: Input tag {choice.get('type')!r} is not known"
-    return _messages_refusal(body["messages"])
+    return _messages_refusal(body["messages"]) or _thinking_refusal(body)
 
 
 def _messages_refusal(messages: list[Any]) -> str | None:
@@ -96,14 +97,41 @@ def _messages_refusal(messages: list[Any]) -> str | None:
         results = {b.get("tool_use_id") for b in blocks if b.get("type") == "tool_result"}
         if results != open_calls:
             return "messages: `tool_use` ids were found without `tool_result` blocks after them."
-        if any(b.get("type") == "text" and not b.get("text") for b in blocks):
-            return "messages: text content blocks must be non-empty"
+        if problem := _content_refusal(blocks):
+            return problem
         open_calls = {b["id"] for b in blocks if b.get("type") == "tool_use"}
     return "messages: `tool_use` ids were found without `tool_result`." if open_calls else None
 
 
+def _content_refusal(blocks: list[Any]) -> str | None:
+    if any(b.get("type") == "text" and not b.get("text") for b in blocks):
+        return "messages: text content blocks must be non-empty"
+    if any(b.get("signature") != signature(b["thinking"]) for b in _thoughts(blocks)):
+        return "messages: Invalid `signature` in `thinking` block"
+    return None
+
+
+def _thoughts(blocks: list[Any]) -> list[Any]:
+    return [block for block in blocks if block.get("type") == "thinking"]
+
+
+def _thinking_refusal(body: dict[str, Any]) -> str | None:
+    """Thinking models want the thinking before their last calls back."""
+    said = [m["content"] for m in body["messages"] if m.get("role") == "assistant"]
+    if not said or (body.get("thinking") or {}).get("type") != "enabled":
+        return None
+    blocks = said[-1] if isinstance(said[-1], list) else []
+    if any(b.get("type") == "tool_use" for b in blocks) and not _thoughts(blocks[:1]):
+        return "messages: Expected `thinking` or `redacted_thinking`, but found `tool_use`."
+    return None
+
+
 def _blocks(turn: Turn) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
     size = turn.characters_per_chunk
+    if turn.thinking:
+        thoughts = [{"type": "thinking_delta", "thinking": p} for p in pieces(turn.thinking, size)]
+        signed = {"type": "signature_delta", "signature": signature(turn.thinking)}
+        yield {"type": "thinking", "thinking": "", "signature": ""}, [*thoughts, signed]
     if turn.text:
         texts = [{"type": "text_delta", "text": piece} for piece in pieces(turn.text, size)]
         yield {"type": "text", "text": ""}, texts
@@ -111,6 +139,11 @@ def _blocks(turn: Turn) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]
         parts = ["", *pieces(call.arguments, size)]
         inputs = [{"type": "input_json_delta", "partial_json": part} for part in parts]
         yield _tool_use(index, call.name, {}), inputs
+
+
+def signature(thinking: str) -> str:
+    """Return what a block of thinking is signed with."""
+    return hashlib.sha256(thinking.encode()).hexdigest()
 
 
 def _tool_use(index: int, name: str, arguments: Any) -> dict[str, Any]:

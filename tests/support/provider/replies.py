@@ -78,6 +78,8 @@ class ToolCalls:
 
     calls: tuple[ToolCall, ...]
     saying: str = ""
+    thinking: str = ""
+    """Comes first; messages: signed, and to be sent back. chat: as `reasoning_content`."""
     tokens_per_chunk: int = 16
     delay_seconds_per_chunk: float = 0.0
     usage: Tokens | None = None

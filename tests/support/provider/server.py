@@ -3,7 +3,7 @@
 import asyncio
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice, repeat
 from typing import Any, assert_never
 
@@ -41,6 +41,10 @@ OLD_VERSION = "2023-06-01"
 _NEVER = 365 * 24 * 3600
 
 
+AnswerContainer = Callable[[str, str], str | None]
+"""Takes an agent's id and what is asked about its container; returns why one before it ended."""
+
+
 class ProviderApp:
     """State of one provider: its script, its log, what it expects. Lives on one event loop."""
 
@@ -48,6 +52,7 @@ class ProviderApp:
         self.prompter = Prompter(script)
         self.log = log
         self.expect_key = expect_key
+        self.containers: AnswerContainer | None = None
         self._gates: dict[str, asyncio.Event] = {}
 
     def application(self) -> web.Application:
@@ -55,6 +60,7 @@ class ProviderApp:
         app.router.add_post("/{prefix:.*}chat/completions", self._chat)
         app.router.add_post("/{prefix:.*}v1/messages", self._messages)
         app.router.add_get("/{prefix:.*}models", self._models)
+        app.router.add_post("/agents/{agent_id}/container", self._container)
         return app
 
     def play(self, script: Script) -> None:
@@ -67,6 +73,13 @@ class ProviderApp:
 
     def _gate(self, name: str) -> asyncio.Event:
         return self._gates.setdefault(name, asyncio.Event())
+
+    async def _container(self, http: web.Request) -> web.Response:
+        if self.containers is None:
+            raise web.HTTPNotFound
+        asked = await http.json()
+        death = self.containers(http.match_info["agent_id"], str(asked["action"]))
+        return web.json_response({"death": death})
 
     async def _chat(self, http: web.Request) -> web.StreamResponse:
         return await self._serve(http, "chat")

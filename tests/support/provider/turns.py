@@ -25,6 +25,7 @@ class Turn(NamedTuple):
     """One turn of the model, before it is put into a dialect."""
 
     text: str = ""
+    thinking: str = ""
     calls: tuple[ToolCall, ...] = ()
     usage: Tokens | None = None
     finish: str = "stop"
@@ -48,7 +49,7 @@ def say(reply: Turnlike, request: ModelRequest) -> Said:
         case Text():
             return Said(_paced(reply, Turn(reply.text, finish=reply.finish)), True)
         case ToolCalls():
-            return Said(_paced(reply, Turn(reply.saying, reply.calls)), True)
+            return Said(_paced(reply, Turn(reply.saying, reply.thinking, reply.calls)), True)
         case NewAnswer() | Vote():
             turn, delivered = _decide(reply, request)
             return Said(_paced(reply, turn), delivered)
@@ -85,7 +86,7 @@ def _decide(scripted: NewAnswer | Vote, request: ModelRequest) -> Said:
     if request.schema is not None:
         return _decide_by_schema(reply, request.schema)
     if request.tools:
-        return Said(Turn(reply.saying, (_tool_call(reply),)), True)
+        return Said(Turn(reply.saying, calls=(_tool_call(reply),)), True)
     if isinstance(reply, NewAnswer):
         return Said(Turn(reply.content), True)
     # Plain text was asked for where the script wanted to vote: a model presents, then.
