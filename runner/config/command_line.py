@@ -3,11 +3,20 @@
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, JsonValue
 
 from runner.config.network import NetworkMode, RawCredentials
 from runner.config.problems import shown
-from runner.config.values import ConfigPart, NotYet, checked_image, checked_memory, wrong
+from runner.config.secrets import REFERENCE
+from runner.config.values import (
+    NOT_YET,
+    ConfigPart,
+    NotYet,
+    checked_image,
+    checked_memory,
+    is_active,
+    wrong,
+)
 
 
 def _pattern(value: str) -> str:
@@ -20,6 +29,39 @@ def _pattern(value: str) -> str:
 
 Pattern = Annotated[str, Field(max_length=1000), AfterValidator(_pattern)]
 Patterns = Annotated[tuple[Pattern, ...], Field(strict=False, max_length=200)]
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,255}")
+
+
+def _environment(value: dict[str, str]) -> dict[str, str]:
+    for name, text in value.items():
+        if not _VARIABLE.fullmatch(name):
+            raise wrong(f"{shown(name)} is no name of a variable (allowed: letters, digits, _)")
+        if REFERENCE.search(text):
+            raise wrong(
+                f"{name} refers to a variable of yours, which is not looked up here",
+                "write the value; credentials are for runner.services",
+            )
+        if "\0" in text:
+            raise wrong(f"{name} has a NUL character in its value")
+    return value
+
+
+def _no_root(value: JsonValue) -> JsonValue:
+    """Refuse root in a container: it could leave set-uid programs of root in the workspace."""
+    if is_active(value):
+        raise wrong(
+            f"is {NOT_YET}: root in the container would leave files of root on this machine",
+            "install what needs root in an image, and name that in command_line_docker_image",
+        )
+    return value
+
+
+NoRoot = Annotated[JsonValue, AfterValidator(_no_root), Field(json_schema_extra={"state": NOT_YET})]
+Environment = Annotated[
+    dict[str, Annotated[str, Field(max_length=32_768)]],
+    Field(max_length=100),
+    AfterValidator(_environment),
+]
 
 
 class CommandLine(ConfigPart):
@@ -35,18 +77,28 @@ class CommandLine(ConfigPart):
     """The most memory that the agent's container may use."""
     command_line_docker_cpu_limit: Annotated[float, Field(ge=0.05, le=512)] | None = None
     """The most processors that the agent's container may use; by default one."""
+    command_line_timeout_seconds: Annotated[float, Field(gt=0, le=86_400)] = 60.0
+    """How long a command may take that names no time limit."""
+    command_line_env: Environment = Field(default_factory=dict)
+    """Environment variables of the agent's commands. No place for credentials."""
+    command_line_allowed_commands: Patterns = ()
+    """Regular expressions, tried from a command's beginning: what none matches is refused.
+    Guidance, no security."""
+    command_line_blocked_commands: Patterns = ()
+    """Regular expressions, tried from a command's beginning: what one matches is refused. Guidance,
+    no security."""
     command_line_whitelist_patterns: Patterns = ()
-    """Regular expressions: a command that none of them finds is refused. Guidance, no security."""
+    """The same as command_line_allowed_commands."""
     command_line_blacklist_patterns: Patterns = ()
-    """Regular expressions: a command that one of them finds is refused. Guidance, no security."""
+    """The same as command_line_blocked_commands."""
     command_line_allowed_patterns: Patterns = ()
-    """The same as command_line_whitelist_patterns."""
+    """The same as command_line_allowed_commands."""
     command_line_blocked_patterns: Patterns = ()
-    """The same as command_line_blacklist_patterns."""
+    """The same as command_line_blocked_commands."""
     command_line_docker_network_mode: NetworkMode | None = None
     """`none`: nothing but models and services; `bridge`: all web sites, through the host's proxy;
     by default what `runner.network` allows."""
-    command_line_docker_enable_sudo: NotYet = None
+    command_line_docker_enable_sudo: NoRoot = None
     """Root for commands."""
     command_line_docker_credentials: RawCredentials | None = None
     """Credentials put into the agent's container; `runner.services` keeps them on the host."""
@@ -59,8 +111,16 @@ class CommandLine(ConfigPart):
 
     @property
     def allowed_commands(self) -> tuple[str, ...]:
-        return self.command_line_whitelist_patterns + self.command_line_allowed_patterns
+        return (
+            self.command_line_allowed_commands
+            + self.command_line_whitelist_patterns
+            + self.command_line_allowed_patterns
+        )
 
     @property
     def blocked_commands(self) -> tuple[str, ...]:
-        return self.command_line_blacklist_patterns + self.command_line_blocked_patterns
+        return (
+            self.command_line_blocked_commands
+            + self.command_line_blacklist_patterns
+            + self.command_line_blocked_patterns
+        )

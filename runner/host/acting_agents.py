@@ -53,7 +53,11 @@ class ActingAgent(NamedTuple):
         """Return what the tool server is told."""
         backend = self.config.backend
         commands = CommandSettings(
-            allowed_patterns=backend.allowed_commands, blocked_patterns=backend.blocked_commands
+            allowed_patterns=backend.allowed_commands,
+            blocked_patterns=backend.blocked_commands,
+            timeout_seconds=backend.command_line_timeout_seconds,
+            environment=backend.command_line_env,
+            memory_limit=backend.command_line_docker_memory_limit,
         )
         return ToolServerSpec(
             agent_id=self.config.id,
