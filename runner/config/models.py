@@ -94,6 +94,9 @@ class BackendConfig(Sampling, CommandLine):
     decision_mode: DecisionMode | None = None
     """How the model states its answer or vote: `tools`, or `json_schema` for models that call
     tools badly; by default as the provider table says."""
+    context_tokens: Annotated[int, Field(ge=2000, le=100_000_000)] | None = None
+    """The most that the model can read and write in one call; by default as the price list or the
+    provider table says, else 128000. Old results of tools give way to it."""
     cwd: Annotated[str, AfterValidator(checked_workspace)] | None = None
     """Name of the agent's workspace, made anew for every run; with it the agent has tools."""
     api_version: Name | None = None
@@ -269,6 +272,15 @@ RateLimits = dict[Annotated[str, AfterValidator(checked_known_type)], RateLimitC
 Prices = dict[Annotated[str, AfterValidator(_priced)], PriceConfig]
 
 
+class ToolsConfig(ConfigPart):
+    """How long an agent may work with its tools before it has to decide."""
+
+    max_steps: Annotated[int, Field(ge=1, le=10_000)] = 50
+    """The most replies with tool calls in one turn; each may hold up to 64 calls."""
+    max_result_chars: Annotated[int, Field(ge=1000, le=100_000_000)] = 1_000_000
+    """The most characters that tools may return in one turn."""
+
+
 class RunnerConfig(ConfigPart):
     """Containers, retries and limits."""
 
@@ -293,6 +305,8 @@ class RunnerConfig(ConfigPart):
     """`PROVIDER/MODEL`: its price, before that of the price list; `PROVIDER/*`: of all others."""
     credential_command: OwnFileOnly[tuple[str, ...] | None] = None
     """A program that prints the credential whose variable stands for `{name}`, else at the end."""
+    tools: ToolsConfig = ToolsConfig()
+    """Agents' work with their tools."""
     disk: NotYet = None
     """The most room that a run may use on disk."""
     network: NetworkConfig = NetworkConfig()

@@ -42,6 +42,8 @@ class Provider(NamedTuple):
     """GET of it, below the address, costs nothing and needs a valid key."""
     self_hosted: bool = False
     """Serves whatever model its owner loaded, small ones included."""
+    context_tokens: int | None = None
+    """The most that a call can read and write; None: the price list knows, or nobody does."""
     renames: Mapping[str, str] = _NOTHING
     """Sampling parameters that this provider knows under another name."""
 
@@ -128,6 +130,7 @@ _ROWS = (
         auth="none",
         decision_mode="json_schema",  # measured: 12 of 12 well formed; by tool calls 0 of 6
         self_hosted=True,
+        context_tokens=8192,  # of the 16384 that its server shares out among three calls
     ),
     Provider(
         name="groq",

@@ -41,8 +41,10 @@ def tool_names(backend: BackendConfig) -> tuple[str, ...]:
     return tuple(tool.name for tool in offered)
 
 
-def agent_spec(agent: AgentConfig, tools: AgentTools | None = None) -> AgentSpec:
-    """Return one agent as the run container sees it."""
+def agent_spec(
+    agent: AgentConfig, tools: AgentTools | None = None, context_tokens: int | None = None
+) -> AgentSpec:
+    """Return one agent as the run container sees it; `context_tokens` is what its model takes."""
     backend, provider = agent.backend, agent.backend.provider
     params = request_params(backend)
     return AgentSpec(
@@ -54,6 +56,7 @@ def agent_spec(agent: AgentConfig, tools: AgentTools | None = None) -> AgentSpec
         params=params,
         forced_tool_choice=forced_tool_choice_for(provider, backend.model, params),
         stream_usage=provider.stream_usage,
+        context_tokens=context_tokens,
         tools=tools,
     )
 

@@ -112,7 +112,7 @@ class _Turn:
     async def _worked(self, offer: Offer) -> Worked:
         request = self._request(offer)
         if self._talk.is_by_choice:
-            return await self._talk.choose(request, offer.choices)
+            return await self._talk.choose(request, prompts.explained_choices(offer))
         return await self._talk.work(request)
 
     def _offer(self) -> Offer:

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from runner.contract.spec import AgentSpec
 from runner.contract.text import encodable
-from runner.coordination.models.decisions import Offer, offered_tools
+from runner.coordination.models.decisions import NEW_ANSWER, Offer, offered_tools
 from runner.coordination.state import RunState
 
 Sensitivity = Literal["lenient", "balanced", "strict"]
@@ -52,11 +52,6 @@ _BY_CHOICE = (
     "choice is one of: {choices}. A name is a vote for that agent's answer{new_answer}."
 )
 _OR_NEW = "; new_answer says that you will write a better one"
-_CHOOSE = (
-    'Reply with one JSON object: {{"reason": "one sentence: what is done, what is next", '
-    '"choice": "…"}}. Choose the tool that you need next; when everything is done and checked, '
-    "choose {choices}. You are asked for the details after your choice."
-)
 _WORKSPACE = (
     "You have tools and a workspace of your own, {workspace}, which is their working directory. "
     "Where the question asks for files or for something to be run, do it there with your tools "
@@ -66,6 +61,7 @@ _WORKSPACE = (
 _OTHERS = (
     "Files of the others' current answers are in {answers}, read-only: copy what you want to use."
 )
+ALL_DONE = "no more tool is needed: all files are made, everything is run"
 WRITE_NOW = "Write your answer now as plain text, complete and by itself."
 _WRITE = "You chose to give a new answer. Write it now as plain text, complete and by itself."
 _LONE = "Answer the question completely and correctly."
@@ -147,25 +143,16 @@ def _how(offer: Offer, agent: AgentSpec) -> str | None:
     if agent.decision_mode == "tools":
         names = " or ".join(tool.name for tool in offered_tools(offer))
         return _BY_TOOL_ACTING.format(decisions=names) if agent.tools else _BY_TOOL
-    if agent.tools:
-        about = _about_choices(offer)
-        return f"{choice_instruction(offer.choices)} {about}".strip()
-    if not offer.candidates:
+    if agent.tools or not offer.candidates:
         return None
     new_answer = _OR_NEW if offer.may_answer else ""
     return _BY_CHOICE.format(choices=", ".join(offer.choices), new_answer=new_answer)
 
 
-def _about_choices(offer: Offer) -> str:
-    if not offer.candidates:
-        return ""
-    new_answer = _OR_NEW if offer.may_answer else ""
-    return f"The name of an agent is a vote for its answer{new_answer}."
-
-
-def choice_instruction(choices: Sequence[str]) -> str:
-    """Return how a model that chooses its tools by JSON schema has to reply."""
-    return _CHOOSE.format(choices=" or ".join(choices))
+def explained_choices(offer: Offer) -> dict[str, str]:
+    """Return what an agent may choose to end its turn with, and what each choice means."""
+    votes = {name: f"vote for the answer of {name}" for name in offer.candidates}
+    return {**votes, **({NEW_ANSWER: ALL_DONE} if offer.may_answer else {})}
 
 
 def writing_instruction(name: str, agent: AgentSpec) -> str:

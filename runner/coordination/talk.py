@@ -1,5 +1,6 @@
 """An agent's talk with its model in one turn, reminders included. Runs on: the run container."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from runner.contract.spec import AgentSpec, RunSpec
@@ -7,7 +8,7 @@ from runner.contract.status import AgentErrorType
 from runner.contract.text import encodable, one_line
 from runner.coordination import prompts
 from runner.coordination.acting.asking import Asker
-from runner.coordination.acting.choosing import Chooser
+from runner.coordination.acting.choosing import Chooser, flat
 from runner.coordination.acting.hands import Hands
 from runner.coordination.acting.loop import TOOL_NAME, Worked, work
 from runner.coordination.acting.toolbox import Toolbox
@@ -83,7 +84,7 @@ class Talk:
             return
         hands = Hands(seat.toolbox, seat.agent.tools, seat.listen, asker.window_chars)
         if seat.agent.decision_mode == "json_schema":
-            self._chooser = Chooser(asker.ask, hands)
+            self._chooser = Chooser(asker.ask, hands, asker.window_chars)
         else:
             self._hands = hands
 
@@ -99,7 +100,7 @@ class Talk:
         except ModelFailure as failure:
             raise AgentFailedError(failure.type, failure.message) from failure
 
-    async def choose(self, request: Request, choices: tuple[str, ...]) -> Worked:
+    async def choose(self, request: Request, choices: Mapping[str, str]) -> Worked:
         """Return the model's choice of one of `choices`, or nonsense. Raises AgentFailedError."""
         if self._chooser is None:
             raise AssertionError
@@ -127,21 +128,18 @@ class Talk:
 
     async def _after_work(self, request: Request) -> Request:
         """Let the model work by choice until it is done; return how to ask for its text."""
-        patience, choices = Patience(), (decisions.DONE,)
-        told = f"{request.system}\n\n{prompts.choice_instruction(choices)}"
-        asked = request._replace(system=told)
+        patience, choices = Patience(), {decisions.DONE: prompts.ALL_DONE}
         while True:
-            worked = await self.choose(asked, choices)
+            worked = await self.choose(request, choices)
             if worked.refused is None and decisions.choice_of(worked.reply) == decisions.DONE:
                 return request._replace(messages=after_choice(worked))
-            feedback = worked.refused or decisions.must_choose(choices)
-            asked = asked._replace(messages=patience.remind(worked, feedback))
+            feedback = worked.refused or decisions.must_choose(tuple(choices))
+            request = request._replace(messages=patience.remind(worked, feedback))
 
 
 def after_choice(worked: Worked) -> tuple[Message, ...]:
     """Return the conversation in which a model that chose to answer is asked for the text."""
-    said = AssistantMessage(encodable(worked.reply.text))
-    return (*worked.messages, said, UserMessage(prompts.WRITE_NOW))
+    return flat(worked.messages, prompts.WRITE_NOW)
 
 
 def reminded(messages: tuple[Message, ...], reply: Reply, feedback: str) -> tuple[Message, ...]:

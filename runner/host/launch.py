@@ -32,7 +32,13 @@ from runner.host.pacing import pacing_for
 from runner.host.run_containers import container_plan, containers_user, lend, run_container
 from runner.host.run_request import CurrentRun, ReadyEngine, RunRequest
 from runner.host.run_socket import RunSocket
-from runner.host.run_spec import AgentRoute, agent_routes, replayed_routes, run_spec
+from runner.host.run_spec import (
+    AgentRoute,
+    agent_routes,
+    context_windows,
+    replayed_routes,
+    run_spec,
+)
 from runner.host.run_store import store_in
 from runner.host.shared_paths import SharedPath, shared_paths
 from runner.host.supervisor import supervise
@@ -96,6 +102,7 @@ def run(
             request.question,
             image,
             tools={name: agent.tools for name, agent in acting.items()},
+            windows=context_windows(config, money.prices),
             debug=request.debug,
             start_time=time.time(),
         )

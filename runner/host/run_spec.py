@@ -3,9 +3,9 @@
 The container learns names and settings; addresses and credentials stay in the routes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from runner.config.models import AgentConfig, RunConfig
 from runner.config.providers import Provider, base_url_for
@@ -14,6 +14,9 @@ from runner.contract.spec import AgentTools, RunSpec
 from runner.gateway.credentials import Credential, CredentialRequest, load_credentials
 from runner.gateway.routes import UNIX_SCHEME, Route, build_route
 from runner.host.run_store import NewRun
+
+if TYPE_CHECKING:
+    from runner.gateway.pricing import Price
 
 LOCAL = "local"
 _REPLAYED_LOCAL = f"{UNIX_SCHEME}://replay/v1"
@@ -101,6 +104,25 @@ def credential_request(agent: AgentConfig) -> CredentialRequest:
     )
 
 
+def context_windows(
+    config: RunConfig, prices: "Callable[[], Mapping[str, Price]]"
+) -> dict[str, int]:
+    """Return how many tokens the models of agents that act can take, where that is known.
+
+    The others' conversations are short: the price list, which takes a while, is left alone.
+    """
+    found: dict[str, int] = {}
+    for agent in config.agents:
+        backend = agent.backend
+        known = backend.context_tokens or backend.provider.context_tokens
+        if known is None and backend.acts:
+            price = prices().get(agent.id)
+            known = price.context_tokens if price else None
+        if known is not None:
+            found[agent.id] = known
+    return found
+
+
 def run_spec(
     config: RunConfig,
     new: NewRun,
@@ -108,10 +130,13 @@ def run_spec(
     image: str,
     *,
     tools: Mapping[str, AgentTools],
+    windows: Mapping[str, int],
     debug: bool,
     start_time: float,
 ) -> RunSpec:
-    """Return what the run container is to do."""
+    """Return what the run container is to do; `windows` is what models take, in tokens."""
+    limits = config.runner.tools.model_dump()
+    limited = {name: given.model_copy(update=limits) for name, given in tools.items()}
     return RunSpec(
         run_id=new.run_id,
         root_run_id=new.run_id,
@@ -121,7 +146,10 @@ def run_spec(
         start_time=start_time,
         deadline=start_time + config.orchestrator_timeout_seconds,
         image=image,
-        agents=tuple(agent_spec(agent, tools.get(agent.id)) for agent in config.agents),
+        agents=tuple(
+            agent_spec(agent, limited.get(agent.id), windows.get(agent.id))
+            for agent in config.agents
+        ),
         coordination=coordination_spec(config),
         debug=debug,
     )
