@@ -53,11 +53,14 @@ _BY_CHOICE = (
 )
 _OR_NEW = "; new_answer says that you will write a better one"
 _WORKSPACE = (
-    "You have tools and a workspace of your own, {workspace}, which is their working directory. "
+    "You have tools and a workspace of your own, {workspace}. "
     "Where the question asks for files or for something to be run, do it there with your tools "
     "instead of describing it, and check it. Your answer tells what is in the workspace and what "
     "you found; nobody sees your tools' output but you."
 )
+_IN_PATH = "{workspace}, which is their working directory"
+_BY_NAMES = "in which they work: name its files without a directory, like notes.txt"
+"""Small models misspell long paths."""
 _OTHERS = (
     "Files of the others' current answers are in {answers}, read-only: copy what you want to use."
 )
@@ -133,7 +136,9 @@ def _workspace(agent: AgentSpec, offer: Offer | None = None) -> str | None:
     """Return what an agent that acts is told of the place where it does."""
     if agent.tools is None:
         return None
-    about = _WORKSPACE.format(workspace=agent.tools.workspace)
+    is_small = agent.decision_mode == "json_schema"
+    where = _BY_NAMES if is_small else _IN_PATH.format(workspace=agent.tools.workspace)
+    about = _WORKSPACE.format(workspace=where)
     if offer is None or not offer.candidates:
         return about
     return f"{about} {_OTHERS.format(answers=agent.tools.answers)}"
