@@ -1,6 +1,7 @@
 """An agent's talk with its model in one turn, reminders included. Runs on: the run container."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from runner.contract.spec import AgentSpec, RunSpec
@@ -10,6 +11,7 @@ from runner.coordination import prompts
 from runner.coordination.acting.asking import Asker
 from runner.coordination.acting.choosing import Chooser, flat
 from runner.coordination.acting.hands import Hands
+from runner.coordination.acting.link import LinkLostError
 from runner.coordination.acting.loop import TOOL_NAME, Worked, work
 from runner.coordination.acting.toolbox import Toolbox
 from runner.coordination.models import decisions
@@ -95,19 +97,15 @@ class Talk:
 
     async def work(self, request: Request) -> Worked:
         """Return the model's reply once it acts no more. Raises AgentFailedError."""
-        try:
+        with _failing_the_agent():
             return await work(self._ask, request, self._hands)
-        except ModelFailure as failure:
-            raise AgentFailedError(failure.type, failure.message) from failure
 
     async def choose(self, request: Request, choices: Mapping[str, str]) -> Worked:
         """Return the model's choice of one of `choices`, or nonsense. Raises AgentFailedError."""
         if self._chooser is None:
             raise AssertionError
-        try:
+        with _failing_the_agent():
             return await self._chooser.work(request, choices)
-        except ModelFailure as failure:
-            raise AgentFailedError(failure.type, failure.message) from failure
 
     async def text(self, request: Request) -> str:
         """Return what the model writes after its work. Raises AgentFailedError."""
@@ -135,6 +133,18 @@ class Talk:
                 return request._replace(messages=after_choice(worked))
             feedback = worked.refused or decisions.must_choose(tuple(choices))
             request = request._replace(messages=patience.remind(worked, feedback))
+
+
+@contextmanager
+def _failing_the_agent() -> Iterator[None]:
+    """Turn what ends a turn, and not the run, into an AgentFailedError."""
+    try:
+        yield
+    except ModelFailure as failure:
+        raise AgentFailedError(failure.type, failure.message) from failure
+    except LinkLostError as error:
+        said = f"its tools cannot be reached: {error}"
+        raise AgentFailedError(AgentErrorType.TOOL, said) from error
 
 
 def after_choice(worked: Worked) -> tuple[Message, ...]:

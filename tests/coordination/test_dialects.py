@@ -7,6 +7,7 @@ import pytest
 
 from runner.contract.spec import AgentSpec
 from runner.contract.status import AgentErrorType
+from runner.contract.tools import Image
 from runner.coordination.models import chat, messages
 from runner.coordination.models.chat import ChatAssembler
 from runner.coordination.models.client import parse_event
@@ -14,6 +15,7 @@ from runner.coordination.models.messages import MessagesAssembler
 from runner.coordination.models.stream import (
     MAX_TOOL_CALLS,
     AssistantMessage,
+    Calling,
     Delta,
     DeltaKind,
     ModelFailure,
@@ -153,6 +155,81 @@ def test_a_messages_reply_is_put_together_from_its_events() -> None:
     reply = assembler.finish()
     assert (reply.text, reply.tool_calls) == ("I vote.", (ToolCall("t1", "vote", '{"a": 1}'),))
     assert (reply.finish_reason, reply.usage) == ("tool_use", Tokens(3, 9))
+
+
+def test_signatures_of_thoughts_go_back_with_their_calls() -> None:
+    """Gemini refuses a call that comes back without the signature it came with."""
+    extra = {"google": {"thought_signature": "c2ln"}}
+    assembler = ChatAssembler()
+    call = {"index": 0, "id": "c1", "function": {"name": "vote", "arguments": "{}"}}
+    assembler.feed(chunk({"tool_calls": [{**call, "extra_content": extra}]}))
+    assembler.feed({"choices": [{"delta": {}, "finish_reason": "tool_calls"}]})
+
+    said = AssistantMessage("", assembler.finish().tool_calls)
+    body = chat.request_body(agent(), Request("", (UserMessage("?"), said)))
+
+    assert body["messages"][2]["tool_calls"][0]["extra_content"] == extra
+
+
+def test_blocks_of_thinking_go_back_as_they_came() -> None:
+    """Signed and redacted thinking stands where it stood, before the calls that it led to."""
+    assembler = MessagesAssembler()
+    redacted = {"type": "redacted_thinking", "data": "ZGF0YQ=="}
+    blocks: list[dict[str, Any]] = [{"type": "thinking", "thinking": "", "signature": ""}, redacted]
+    blocks += [{"type": "tool_use", "id": "t1", "name": "vote", "input": {}}]
+    for index, block in enumerate(blocks):
+        assembler.feed({"type": "content_block_start", "index": index, "content_block": block})
+    for key, text in (("thinking", "hm"), ("thinking", "m"), ("signature", "c2ln")):
+        delta = {"type": f"{key}_delta", key: text}
+        assembler.feed({"type": "content_block_delta", "index": 0, "delta": delta})
+    assembler.feed({"type": "message_delta", "delta": {"stop_reason": "tool_use"}})
+    reply = assembler.finish()
+
+    said = AssistantMessage(reply.text, reply.tool_calls, reply.kept)
+    body = messages.request_body(agent(dialect="messages"), Request("", (said,)))
+
+    thought = {"type": "thinking", "thinking": "hmm", "signature": "c2ln"}
+    assert body["messages"][0]["content"] == [thought, redacted, blocks[2]]
+
+
+PICTURE = Image(media_type="image/png", data="aGk=")
+
+
+def test_pictures_follow_the_results_of_a_reply_in_chat() -> None:
+    """Results hold text only, one after the other; the next message has the pictures."""
+    results = (ToolResult("c1", "seen", (PICTURE,)), ToolResult("c2", "too", (PICTURE,)))
+    calls = (CALL, CALL._replace(id="c2"))
+    talk = (UserMessage("?"), AssistantMessage("", calls), *results)
+
+    for after in ((), (UserMessage("Go on."),)):
+        shown = chat.request_body(agent(), Request("", (*talk, *after)))["messages"]
+        assert [message["role"] for message in shown[3:]] == ["tool", "tool", "user"]
+        parts = shown[-1]["content"]
+        assert [p["type"] for p in parts].count("image_url") == 2
+        assert parts[1]["image_url"]["url"] == "data:image/png;base64,aGk="
+        assert not after or parts[-1] == {"type": "text", "text": "Go on."}
+
+
+def test_pictures_are_part_of_their_result_in_messages() -> None:
+    """A result's content is its text and its pictures."""
+    talk = (UserMessage("?"), AssistantMessage("", (CALL,)), ToolResult("c1", "", (PICTURE,)))
+
+    body = messages.request_body(agent(dialect="messages"), Request("", talk))
+
+    [picture] = body["messages"][2]["content"][0]["content"]
+    assert picture["source"] == {"type": "base64", "media_type": "image/png", "data": "aGk="}
+
+
+@pytest.mark.parametrize(
+    ("calling", "expected"), [("must", "required"), ("may", "auto"), ("never", "none")]
+)
+def test_whether_to_call_is_said_in_both_protocols(calling: Calling, expected: str) -> None:
+    """A call may be demanded, left to the model, or out of the question."""
+    request = TALK._replace(calling=calling)
+
+    in_messages = {"required": "any"}.get(expected, expected)
+    assert chat.request_body(agent(), request)["tool_choice"] == expected
+    assert messages.request_body(agent(), request)["tool_choice"] == {"type": in_messages}
 
 
 NONSENSE: list[dict[str, Any]] = [

@@ -11,6 +11,7 @@ from runner.coordination.models.stream import (
     MAX_TOOL_CALLS,
     AssistantMessage,
     Calling,
+    Kept,
     Message,
     Reply,
     Request,
@@ -106,8 +107,14 @@ async def _carried_out(
     ]
     if hands.is_over:
         answers[-1] = answers[-1]._replace(text=f"{answers[-1].text}\n\n{OVER}")
-    said = AssistantMessage(encodable(reply.text), tuple(presentable), reply.kept)
+    said = AssistantMessage(encodable(reply.text), tuple(presentable), _kept(reply, presentable))
     return (said, *answers)
+
+
+def _kept(reply: Reply, presentable: Sequence[ToolCall]) -> Kept:
+    """Return what goes back unchanged; blocks only where they hold the very calls that do."""
+    is_whole = [call.id for call in presentable] == [call.id for call in reply.tool_calls]
+    return reply.kept if is_whole else reply.kept._replace(blocks=())
 
 
 def _ids(reply: Reply) -> list[str]:
