@@ -122,7 +122,7 @@ def tool_server(
         listener.bind(str(socket_path))
         listener.listen()
         listener.settimeout(DEADLINE_SECONDS)
-        process = stack.enter_context(_started(workspace, spec_file, socket_path, environment))
+        process = stack.enter_context(started(workspace, spec_file, socket_path, environment))
         connection, _ = listener.accept()
         with connection:
             connection.settimeout(DEADLINE_SECONDS)
@@ -132,9 +132,10 @@ def tool_server(
 
 
 @contextlib.contextmanager
-def _started(
+def started(
     workspace: Path, spec_file: Path, socket_path: Path, environment: dict[str, str] | None
 ) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a tool server that connects to `socket_path`, until its connection is closed."""
     process = subprocess.Popen(
         [sys.executable, "-P", "-B", "-u", "-m", "runner.tools"],
         cwd=workspace,

@@ -1,9 +1,6 @@
 """Tool servers without containers for agents of a run on a provider's socket. Runs on: host."""
 
-import os
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -23,6 +20,7 @@ from runner.contract.tools import (
     frame,
 )
 from tests.support.provider import Provider
+from tests.support.tool_server import started
 
 DEADLINE_SECONDS = 60.0
 
@@ -116,22 +114,5 @@ def _real(agent_id: str, workspace: Path, socket_path: Path) -> Iterator[None]:
     )
     spec_file = socket_path.with_name("tools.json")
     spec_file.write_text(spec.model_dump_json())
-    process = subprocess.Popen(
-        [sys.executable, "-m", "runner.tools"],
-        cwd=workspace,
-        env={
-            **os.environ,
-            "PYTHONPATH": str(Path(__file__).parents[2]),
-            "RUNNER_TOOLS_SPEC": str(spec_file),
-            "RUNNER_TOOLS_SOCKET": str(socket_path),
-        },
-    )
-    try:
-        yield
-    finally:  # coordination is gone by now, so that it ends by itself
-        try:
-            process.wait(DEADLINE_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            raise
+    with started(workspace, spec_file, socket_path, None):
+        yield  # coordination is gone at the end, so that it ends by itself
