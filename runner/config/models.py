@@ -16,6 +16,7 @@ from runner.config.network import NetworkConfig, Services
 from runner.config.problems import listed, shown
 from runner.config.providers import PROVIDERS, Provider
 from runner.config.secrets import REFERENCE
+from runner.config.tool_choice import ToolChoice
 from runner.config.values import (
     ConfigPart,
     Effort,
@@ -76,7 +77,7 @@ class Sampling(ConfigPart):
     """`{verbosity: …}`; sent as `verbosity`."""
 
 
-class BackendConfig(Sampling, CommandLine):
+class BackendConfig(Sampling, CommandLine, ToolChoice):
     """Which model an agent is, and where it is reached."""
 
     type: Annotated[
@@ -102,10 +103,6 @@ class BackendConfig(Sampling, CommandLine):
     api_version: Name | None = None
     """azure_openai: not needed, the v1 surface has no versions."""
 
-    exclude_tools: NotYet = None
-    """Tools that the agent is not offered."""
-    allowed_tools: NotYet = None
-    """The only tools that the agent is offered."""
     mcp_servers: NotYet = None
     """Tool servers."""
     enable_web_search: NotYet = None

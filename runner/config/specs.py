@@ -4,7 +4,6 @@ from pydantic import JsonValue
 
 from runner.config.models import AgentConfig, BackendConfig, RunConfig, Sampling
 from runner.config.providers import decision_mode_for, forced_tool_choice_for
-from runner.contract.command_tools import COMMAND_TOOLS
 from runner.contract.spec import AgentSpec, AgentTools, CoordinationSpec
 
 DEFAULT_MAX_NEW_ANSWERS = 5
@@ -37,8 +36,13 @@ def _lift(params: dict[str, JsonValue], outer: str, inner: str, name: str) -> No
 
 def tool_names(backend: BackendConfig) -> tuple[str, ...]:
     """Return the built-in tools that an agent is offered."""
-    offered = COMMAND_TOOLS if backend.enable_mcp_command_line else ()
-    return tuple(tool.name for tool in offered)
+    from runner.contract.command_tools import COMMAND_TOOLS
+    from runner.contract.file_tools import FILE_TOOLS
+
+    files = FILE_TOOLS if backend.cwd is not None else ()
+    commands = COMMAND_TOOLS if backend.enable_mcp_command_line else ()
+    names = (tool.name for tool in (*files, *commands))
+    return tuple(name for name in names if backend.offers(name))
 
 
 def agent_spec(

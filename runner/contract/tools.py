@@ -142,6 +142,8 @@ class ToolServerSpec(ToolPart):
     """Absolute; what the user shares with the agents, read-only until the presentation."""
     protected_paths: tuple[str, ...] = ()
     """Paths, absolute or of the workspace, that no file tool changes."""
+    enforce_read_before_delete: bool = True
+    """Files that the agent has neither read nor made are not deleted by a tool."""
     commands: CommandSettings | None = None
     """None: the agent runs no commands."""
     mcp_servers: tuple[McpServerSpec, ...] = ()

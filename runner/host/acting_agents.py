@@ -64,6 +64,10 @@ class ActingAgent(NamedTuple):
             workspace=str(self.workspace),
             answers=self.answers,
             context_paths=tuple(str(path.target) for path in self.shared),
+            protected_paths=tuple(
+                str(path.target / inner) for path in self.shared for inner in path.protected
+            ),
+            enforce_read_before_delete=backend.enforce_read_before_delete,
             commands=commands if backend.enable_mcp_command_line else None,
         )
 

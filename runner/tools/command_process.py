@@ -178,7 +178,7 @@ async def start_command(order: Order, *feeds: Feed) -> Command:
 
 def _start_keeper(control: int, output: int, errors: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [*_interpreter(), *_KEEPER],
+        [*interpreter(), *_KEEPER],
         stdin=control,
         stdout=output,
         stderr=errors,
@@ -186,7 +186,7 @@ def _start_keeper(control: int, output: int, errors: int) -> subprocess.Popen[by
     )
 
 
-def _interpreter() -> list[str]:
+def interpreter() -> list[str]:
     """Return how this Python was started: in another image by a loader of its own."""
     arguments = Path("/proc/self/cmdline").read_bytes().decode().split("\0")[:-1]
     return [*arguments[: len(arguments) - len(sys.orig_argv)], sys.executable]

@@ -22,11 +22,12 @@ from runner.contract.tools import (
 )
 from runner.tools.calls import Answer, Emit, Tool, ToolError
 from runner.tools.commands import command_tools
+from runner.tools.files.toolset import file_tools
 
 
 def tools_of(spec: ToolServerSpec) -> dict[str, Tool]:
     """Return the tools that a spec asks for, by name."""
-    tools: dict[str, Tool] = {}
+    tools = file_tools(spec)
     if spec.commands is not None:
         tools |= command_tools(spec.commands, Path(spec.workspace))
     return tools

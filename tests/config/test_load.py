@@ -95,7 +95,6 @@ timeout_settings:
 
 NOT_YET = (
     "mcp_servers: [{name: x, command: y}]",
-    "exclude_tools: [x]",
     "enable_web_search: true",
 )
 

@@ -43,6 +43,40 @@ def test_a_command_runs_in_a_container_of_the_agent(
     assert "exit code 0" in told
 
 
+def test_an_agent_works_on_files(
+    project: Project, provider: Provider, engine_view: EngineView
+) -> None:
+    """An agent writes, reads, edits and searches files; they are in its workspace afterwards."""
+
+    def call(tool: str, **arguments: object) -> ToolCalls:
+        return ToolCalls((ToolCall(tool, json.dumps(arguments)),))
+
+    steps = (
+        call("write_file", path="notes/plan.md", content="first\nsecond\n"),
+        call("read_text_file", path="notes/plan.md"),
+        call("edit_file", path="notes/plan.md", edits=[{"oldText": "second", "newText": "2nd"}]),
+        call("search_in_files", pattern="2n."),
+        call("write_file", path="/usr/made", content="x"),
+        Text("Done."),
+    )
+    provider.play(Script(rules=(Rule(steps),)))
+    backend = {"cwd": "workspace", "exclude_tools": ["delete_file"]}
+    project.write_config(provider.url, agents=("agent_a",), backend=backend)
+    done = project.answer()
+    assert_ended(done, ExitCode.SUCCESS, engine_view, project)
+    [workspace] = project.directory.glob(".massgen/workspaces/workspace_*")
+    assert (workspace / "notes" / "plan.md").read_text() == "first\n2nd\n"
+    asked = json.loads(provider.requests[-1].body)
+    results = [item["content"] for item in asked["messages"] if item["role"] == "tool"]
+    assert results[1] == "first\nsecond\n"
+    assert "-second\n+2nd" in results[2]
+    assert results[3] == "notes/plan.md\n     2: 2nd"
+    assert results[4] == "Error: Read-only file system"
+    offered = {tool["function"]["name"] for tool in asked["tools"]}
+    assert "write_file" in offered
+    assert "delete_file" not in offered
+
+
 LOOKS = """
 cat notes/a.txt
 echo more > notes/a.txt

@@ -10,7 +10,6 @@ from typing import Self
 
 from pydantic import JsonValue
 
-from runner.contract.builtin_tools import BUILTIN_TOOLS
 from runner.contract.run_socket import ContainerAction
 from runner.contract.spec import AgentTools
 from runner.contract.tools import AGENTS_DIR, TOOLS_SOCKET, Result, ToolDefinition
@@ -44,6 +43,8 @@ class Toolbox:
 
     async def definitions(self) -> tuple[ToolDefinition, ...]:
         """Return the tools that the agent is offered."""
+        from runner.contract.builtin_tools import BUILTIN_TOOLS  # runs that only talk need none
+
         return tuple(BUILTIN_TOOLS[name] for name in self._tools.names)
 
     async def call(self, tool: str, arguments: dict[str, JsonValue], hear: Hear) -> Result:

@@ -1,0 +1,1 @@
+"""Tools that read and change an agent's files. Runs on: the agent container."""
