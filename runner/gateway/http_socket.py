@@ -108,10 +108,15 @@ class Bodies:
             self._pending_bytes -= size
 
 
-def check_framing(request: web.Request) -> None:
-    """Raise Refusal for a request that could be read in two ways."""
+def check_framing(request: web.Request, *, encoded: bool = False) -> None:
+    """Raise Refusal for a request that could be read in two ways.
+
+    A body in an encoding is taken with `encoded`, where nobody here reads it.
+    """
     if request.version < (1, 1):
         raise Refusal(505, "HTTP/1.1 is needed")
+    if encoded:
+        return
     encoding = request.headers.get(hdrs.CONTENT_ENCODING, "identity")
     if encoding != "identity":
         raise Refusal(415, "a compressed body is not taken")

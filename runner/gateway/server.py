@@ -26,7 +26,7 @@ from runner.contract.run_socket import (
 )
 from runner.contract.spec import SOCKET_NAME, Dialect
 from runner.contract.usage import RunUsage
-from runner.gateway.agent_socket import AgentSocket
+from runner.gateway.agent_socket import AgentSocket, AnswerService
 from runner.gateway.books import NO_BUDGET, Books, Budget
 from runner.gateway.connections import Connections
 from runner.gateway.http_socket import Bodies, application, serving
@@ -114,15 +114,25 @@ class Gateway:
 
     @asynccontextmanager
     async def agent_socket(
-        self, agent_id: str, socket_dir: Path, socket_owner: int | None = None
+        self,
+        agent_id: str,
+        socket_dir: Path,
+        socket_owner: int | None = None,
+        *,
+        services: AnswerService | None = None,
     ) -> AsyncIterator[None]:
         """Serve a socket that can speak for this one agent, while in the block.
 
-        Its calls are on the books of the agent and the run. To be used while the gateway serves;
-        directory and owner are as those of the run socket. Raises KeyError for an agent that the
-        run does not have.
+        Its calls are on the books of the agent and the run; `services` answers what it asks below
+        /services, where it has any. To be used while the gateway serves; directory and owner are
+        as those of the run socket. Raises KeyError for an agent that the run does not have.
         """
-        agent = AgentSocket(self._routes[agent_id], self._answers, agents=len(self._routes))
+        agent = AgentSocket(
+            self._routes[agent_id],
+            self._answers,
+            agents=len(self._routes),
+            services=services,
+        )
         async with serving(
             agent.application(self._redact),
             agent.connections,

@@ -14,6 +14,7 @@ from runner.config.providers import PROVIDERS
 from runner.contract.agent_socket import AGENT_SOCKET_NAME
 from runner.contract.run_socket import GatewayError, GatewayErrorBody, model_path
 from runner.contract.spec import Dialect
+from runner.gateway.agent_socket import AnswerService
 from runner.gateway.credentials import Credential
 from runner.gateway.rate_limits import RateLimiter
 from runner.gateway.routes import Route, build_route
@@ -160,12 +161,14 @@ async def container_at(path: Path) -> AsyncIterator[Container]:
 
 
 @asynccontextmanager
-async def agent_at(it: Served, agent_id: str = "agent_a") -> AsyncIterator[Container]:
+async def agent_at(
+    it: Served, agent_id: str = "agent_a", services: AnswerService | None = None
+) -> AsyncIterator[Container]:
     """Open the agent's own socket beside the run's, and connect a container to it."""
     directory = it.socket.parent.parent / agent_id
     directory.mkdir()
     async with (
-        it.gateway.agent_socket(agent_id, directory),
+        it.gateway.agent_socket(agent_id, directory, services=services),
         container_at(directory / AGENT_SOCKET_NAME) as container,
     ):
         yield container

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from runner.contract.agent_socket import CHAT_PATH, MESSAGES_PATH
 from runner.contract.run_socket import USAGE_PATH
 from runner.contract.spec import Dialect
 from runner.contract.status import AgentErrorType
-from runner.gateway.agent_socket import MAX_CALLS_UNDER_WAY
+from runner.gateway.agent_socket import MAX_CALLS_UNDER_WAY, MAX_SERVICE_REQUESTS_UNDER_WAY
 from runner.gateway.books import Budget
 from runner.gateway.budget import Limits
 from tests.gateway.serving import (
@@ -185,6 +186,61 @@ def test_the_list_of_models_has_the_agents_one(
     [model] = json.loads(answer.body)["data"]
     assert model["id"] == MODEL
     assert key in model
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH"])
+def test_services_are_asked_below_their_names(tmp_path: Path, method: str) -> None:
+    """Any method goes to whoever answers for the services, with the service's name and the rest."""
+
+    async def answered(request: web.Request, name: str, tail: str) -> web.StreamResponse:
+        text = f"{request.method} {name} {tail} {request.query_string} {await request.text()}"
+        return web.Response(text=text)
+
+    async def scenario(provider: Provider) -> tuple[Answer, Answer]:
+        async with (
+            two_agents(tmp_path, provider) as it,
+            agent_at(it, "agent_a", answered) as a,
+            agent_at(it, "agent_b") as b,
+        ):
+            path = "/services/search/v1/find?q=1"
+            return await a.request(method, path, b"body"), await b.request(method, path, b"body")
+
+    with Provider() as provider:
+        answer, without = run(scenario(provider))
+    assert answer.body == f"{method} search v1/find q=1 body".encode()
+    assert without.status == 404
+
+
+def test_requests_to_services_have_places_of_their_own(tmp_path: Path) -> None:
+    """So many requests to services at once leave model calls alone; one more is told to wait."""
+
+    async def scenario(provider: Provider) -> None:
+        go_on = asyncio.Event()
+        there = asyncio.Semaphore(0)
+
+        async def held(*_: object) -> web.StreamResponse:
+            there.release()
+            await go_on.wait()
+            return web.Response()
+
+        async with (
+            served(tmp_path, route_to(provider.url)) as it,
+            agent_at(it, services=held) as agent,
+        ):
+            path = "/services/search/"
+            asking = [
+                asyncio.create_task(agent.request("GET", path))
+                for _ in range(MAX_SERVICE_REQUESTS_UNDER_WAY)
+            ]
+            for _ in asking:
+                await there.acquire()
+            assert (await agent.request("GET", path)).status == 429
+            assert (await post(agent, CHAT_PATH, request_body())).status == 200
+            go_on.set()
+            assert {answer.status for answer in await asyncio.gather(*asking)} == {200}
+
+    with Provider() as provider:
+        run(scenario(provider))
 
 
 def test_calls_without_end_leave_the_run_its_own(tmp_path: Path) -> None:
