@@ -28,6 +28,7 @@ _COMMANDS: Mapping[str, str] = MappingProxyType(
         "replay": "runner.cli.replay:replay",
         "run": "runner.cli.massgen:massgen",
         "schema": "runner.cli.schema:schema",
+        "shell": "runner.cli.shell:shell",
         "status": "runner.cli.status:status",
         "stop": "runner.cli.stop:stop",
         "validate": "runner.cli.validate_command:validate",

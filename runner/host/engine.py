@@ -22,6 +22,7 @@ from runner.host.engine_address import (
     permission_message,
     socket_problem,
 )
+from runner.host.engine_exec import Execution
 from runner.host.engine_records import (
     ContainerState,
     ContainerSummary,
@@ -32,6 +33,7 @@ from runner.host.engine_records import (
     engine_info,
     image_summary,
     label_filter,
+    split_tag,
 )
 
 if TYPE_CHECKING:
@@ -180,6 +182,14 @@ class Engine:
                 end += chunk
                 del end[:-LOG_LIMIT_BYTES]
         return end.decode("utf-8", "replace")
+
+    def execute(self, container_id: str, command: Sequence[str], *, terminal: bool) -> Execution:
+        """Prepare a further program in a running container; nothing is started yet."""
+        with self._asking(f"run a program in container {container_id[:12]}"):
+            made = self._client.exec_create(
+                container_id, list(command), tty=terminal, stdin=terminal
+            )
+        return Execution(self._client, str(made["Id"]), self._asking)
 
     def list(self, labels: Mapping[str, str | None]) -> list[ContainerSummary]:
         """Return all containers, also ended ones, that carry the labels (None: any value)."""
@@ -342,15 +352,6 @@ def connect(environ: Mapping[str, str], timeout: float = 60.0) -> Engine:
     Raises EngineError that says what is wrong and what to do.
     """
     return _open(locate(environ), environ, timeout)
-
-
-def split_tag(reference: str) -> tuple[str, str | None]:
-    """Split `name:tag` or `name@digest`; a port in the registry's name is no tag."""
-    name, at, digest = reference.partition("@")
-    if at:
-        return name, digest
-    head, colon, tag = reference.rpartition(":")
-    return (head, tag) if colon and "/" not in tag else (reference, None)
 
 
 def shown(url: str) -> str:

@@ -113,3 +113,12 @@ def image_summary(item: Mapping[str, Any]) -> ImageSummary:
         size_bytes=int(item.get("Size") or 0),
         created=int(item.get("Created") or 0),
     )
+
+
+def split_tag(reference: str) -> tuple[str, str | None]:
+    """Split `name:tag` or `name@digest`; a port in the registry's name is no tag."""
+    name, at, digest = reference.partition("@")
+    if at:
+        return name, digest
+    head, colon, tag = reference.rpartition(":")
+    return (head, tag) if colon and "/" not in tag else (reference, None)

@@ -22,8 +22,8 @@ from runner.host.engine import (
     connect,
     find_engine,
     shown,
-    split_tag,
 )
+from runner.host.engine_records import split_tag
 from tests.host.containers import LABEL, Containers, eventually
 
 pytestmark = pytest.mark.docker
