@@ -96,7 +96,7 @@ def _exchange(connection: socket) -> None:
 def _raw(descriptor: int) -> Iterator[None]:
     """Pass every key on as it is, Ctrl-C too, while in the block."""
     before = termios.tcgetattr(descriptor)
-    tty.setraw(descriptor)
+    tty.setraw(descriptor, termios.TCSADRAIN)  # what was typed ahead is not thrown away
     try:
         yield
     finally:
