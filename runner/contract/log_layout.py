@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 FINAL_SUFFIX = "final"
+STAGED_PREFIX = ".new-"
+"""Begins the names of copies that have not their place yet; what is left of them is removed."""
 
 
 class LogLayout(NamedTuple):

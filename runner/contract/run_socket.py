@@ -32,6 +32,9 @@ def container_path(agent_id: str) -> str:
 
 ContainerAction = Literal["start", "replace", "pause", "resume"]
 
+HOLD_SECONDS = 60.0
+"""For how long `pause` holds; the host lets go by itself where it is not asked again."""
+
 
 class ContainerRequest(BaseModel):
     """POST body: what coordination wants of an agent's container."""
@@ -40,7 +43,8 @@ class ContainerRequest(BaseModel):
 
     action: ContainerAction
     """`start`: make it where it is not there. `replace`: its tool server is gone; say why, and make
-    it anew. `pause`, `resume`: hold everything in it still, for a snapshot."""
+    it anew. `pause`: hold everything in it still for HOLD_SECONDS, for a snapshot, where it
+    runs; `resume`: let go."""
 
 
 class ContainerReply(BaseModel):

@@ -81,9 +81,12 @@ def copy_tree(
     target has no room: what is there by then is the caller's to remove.
     """
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-    source_root = os.open(source, flags)
+    target.mkdir(mode=0o700)
     try:
-        target.mkdir(mode=0o700)
+        source_root = os.open(source, flags)
+    except OSError as error:  # its owner has closed it
+        return CopyReport(skipped=(Skipped(".", _reason(error)),), skipped_count=1)
+    try:
         target_root = os.open(target, flags)
         try:
             roots = _Pair(source_root, target_root)

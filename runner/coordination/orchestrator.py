@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from runner.contract.outcome import ExitCode, RunOutcome
 from runner.contract.spec import RunSpec
@@ -21,13 +21,22 @@ from runner.coordination.models.client import ModelClient
 from runner.coordination.recorder import Recorder
 from runner.coordination.state import RunState, Transition
 from runner.coordination.talk import AgentFailedError, Seat
+from runner.coordination.workspaces import Staged, Workspaces
 
 _LAST_USAGE_SECONDS = 0.3
 """How long the end of a run waits for the host's last count."""
 
 NO_TOOLS: Mapping[str, Toolbox] = MappingProxyType({})
 
-Turn = asyncio.Task[Answered | Voted]
+
+class Ended(NamedTuple):
+    """A turn's decision, and what its agent had in its workspace then."""
+
+    decision: Answered | Voted
+    workspace: Staged | None
+
+
+Turn = asyncio.Task[Ended]
 
 
 class Orchestrator:
@@ -38,12 +47,15 @@ class Orchestrator:
         spec: RunSpec,
         client: ModelClient,
         recorder: Recorder,
+        workspaces: Workspaces,
         toolboxes: Mapping[str, Toolbox] = NO_TOOLS,
+        *,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._spec = spec
         self._client = client
         self._recorder = recorder
+        self._workspaces = workspaces
         self._toolboxes = toolboxes
         self._clock = clock
         self._turns: dict[str, Turn] = {}
@@ -97,30 +109,37 @@ class Orchestrator:
 
     def _start_turn(self, agent_id: str) -> None:
         self._apply(rules.start_turn(self._state, agent_id, self._clock()))
-        turn = asyncio.create_task(
-            take_turn(self._seat(agent_id), self._state), name=f"turn of {agent_id}"
-        )
+        turn = asyncio.create_task(self._turn(agent_id), name=f"turn of {agent_id}")
         turn.add_done_callback(lambda _: self._ended.append((agent_id, turn)))
         self._turns[agent_id] = turn
+
+    async def _turn(self, agent_id: str) -> Ended:
+        """Return a decision with the workspace as it was then; other agents work on meanwhile."""
+        decision = await take_turn(self._seat(agent_id), self._state)
+        is_answer = isinstance(decision, Answered)
+        return Ended(decision, await self._workspaces.stage(agent_id, is_answer=is_answer))
 
     async def _end_turn(self, agent_id: str, turn: Turn) -> None:
         now = self._clock()
         try:
-            decision = turn.result()
+            decision, workspace = turn.result()
         except AgentFailedError as error:
             self._apply(rules.fail_agent(self._state, agent_id, error.type, error.message, now))
             return
         match decision:
             case Voted(target, reason):
-                self._apply(rules.cast_vote(self._state, agent_id, target, reason, now))
+                self._apply(rules.cast_vote(self._state, agent_id, target, reason, now), workspace)
             case Answered(content):
-                self._apply(rules.give_answer(self._state, agent_id, content, now))
+                self._apply(rules.give_answer(self._state, agent_id, content, now), workspace)
+                self._workspaces.publish(agent_id, self._state.agents[agent_id].name)
                 await self._cancel_restarted()
 
     async def _cancel_restarted(self) -> None:
         agents = self._state.agents
         restarted = [name for name in self._turns if agents[name].status is AgentStatus.RESTARTING]
         await cancel([self._turns.pop(name) for name in restarted])
+        for name in restarted:
+            self._workspaces.discard(name)
 
     async def _present_winner(self) -> RunOutcome:
         answer = rules.leading_answer(self._state)
@@ -138,7 +157,7 @@ class Orchestrator:
         votes = rules.vote_counts(self._state)[answer.label]
         cast = len(self._state.votes)
         how = f"won with {votes} of {cast} votes" if cast else "answered"
-        return self._finish(author.id, content, f"{author.id} {how}{note}")
+        return await self._finish(author.id, content, f"{author.id} {how}{note}")
 
     async def _ask_for_presentation(self, author: rules.Agent) -> str:
         if author.failure:
@@ -156,11 +175,13 @@ class Orchestrator:
                 now = self._clock()
                 self._apply(rules.fail_agent(self._state, agent.id, error.type, error.message, now))
             else:
-                return self._finish(agent.id, content, f"{agent.id} answered without rounds")
+                why = f"{agent.id} answered without rounds"
+                return await self._finish(agent.id, content, why)
         return self._nobody_left()
 
-    def _finish(self, agent_id: str, content: str, reason: str) -> RunOutcome:
-        self._recorder.save_final(agent_id, content)
+    async def _finish(self, agent_id: str, content: str, reason: str) -> RunOutcome:
+        workspace = await self._workspaces.stage_final(agent_id)
+        self._recorder.save_final(agent_id, content, workspace)
         self._apply(rules.finish(self._state, content, self._clock()))
         return RunOutcome.of(ExitCode.SUCCESS, reason)
 
@@ -185,8 +206,8 @@ class Orchestrator:
         best = rules.best_answer(self._state)
         return f"the best answer so far is {best.label} by {best.author}" if best else "no answer"
 
-    def _apply(self, transition: Transition) -> None:
-        self._recorder.record(transition)
+    def _apply(self, transition: Transition, workspace: Staged | None = None) -> None:
+        self._recorder.record(transition, workspace)
 
     def _seat(self, agent_id: str) -> Seat:
         agent = next(agent for agent in self._spec.agents if agent.id == agent_id)

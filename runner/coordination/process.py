@@ -17,10 +17,10 @@ from pydantic import ValidationError
 from runner.contract.files import read_bytes
 from runner.contract.log_layout import LogLayout
 from runner.contract.outcome import ExitCode, RunOutcome
-from runner.contract.spec import SOCKET_PATH, SPEC_PATH, RunSpec
+from runner.contract.spec import ANSWERS_DIR, SOCKET_PATH, SPEC_PATH, RunSpec
 from runner.contract.text import one_line, printable
 from runner.contract.tools import AGENTS_DIR
-from runner.coordination.recorder import writing
+from runner.coordination.disk import writing
 from runner.coordination.run import carry_out, outcome_of
 from runner.errors import ExecutionError
 
@@ -38,7 +38,8 @@ def carry_out_mounted_spec(environ: Mapping[str, str] = os.environ) -> int:
         _log_to(LogLayout(Path(spec.log_dir)).debug_log, debug=spec.debug)
         socket_path = environ.get("RUNNER_SOCKET", SOCKET_PATH)
         agents_dir = environ.get("RUNNER_AGENTS_DIR", AGENTS_DIR)
-        outcome = asyncio.run(_with_signals(spec, socket_path, agents_dir))
+        answers_dir = environ.get("RUNNER_ANSWERS_DIR", ANSWERS_DIR)
+        outcome = asyncio.run(_with_signals(spec, socket_path, agents_dir, answers_dir))
     except Exception as error:  # the edge of the process: nothing may leave it as a traceback
         outcome = outcome_of(error)
         _log.exception("the run ends because of an error")
@@ -64,13 +65,15 @@ def read_spec(path: Path) -> RunSpec:
         ) from error
 
 
-async def _with_signals(spec: RunSpec, socket_path: str, agents_dir: str) -> RunOutcome:
+async def _with_signals(
+    spec: RunSpec, socket_path: str, agents_dir: str, answers_dir: str
+) -> RunOutcome:
     interrupted = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, interrupted.set)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGINT))
-    return await carry_out(spec, socket_path, interrupted, agents_dir)
+    return await carry_out(spec, socket_path, interrupted, agents_dir, answers_dir)
 
 
 class _SafeFormatter(logging.Formatter):

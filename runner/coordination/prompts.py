@@ -65,7 +65,8 @@ _IN_PATH = (
 _BY_NAMES = "in which they work: name its files without a directory, like notes.txt"
 """Small models misspell long paths."""
 _OTHERS = (
-    "Files of the others' current answers are in {answers}, read-only: copy what you want to use."
+    "The workspaces that belong to the current answers, yours too, are in {answers}, read-only, in "
+    "a directory with its author's name each: copy what you want to use."
 )
 ALL_DONE = "no more tool is needed: all files are made, everything is run"
 WRITE_NOW = "Write your answer now as plain text, complete and by itself."

@@ -5,11 +5,9 @@ that others follow are replaced soon after: at most ten times a second, at least
 """
 
 import asyncio
-import errno
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
@@ -22,32 +20,21 @@ from runner.contract.status import Phase
 from runner.contract.text import encodable, one_line
 from runner.contract.usage import RunUsage
 from runner.coordination import events_log, snapshots
+from runner.coordination.disk import writing
 from runner.coordination.models.stream import Delta, DeltaKind
 from runner.coordination.outputs import Outputs
 from runner.coordination.prompts import question_and_answers, shown_answers
-from runner.coordination.snapshots import Snapshot
+from runner.coordination.snapshots import Decided, Snapshot
 from runner.coordination.state import Happened, RunState, Transition, has_settled
 from runner.coordination.status_view import Moment, status_of
 from runner.coordination.table import coordination_table
-from runner.errors import DiskFullError, ExecutionError
+from runner.coordination.workspaces import Staged, summary
+from runner.errors import ExecutionError
 
 MIN_INTERVAL_SECONDS = 0.1
 MAX_INTERVAL_SECONDS = 2.0
 ACTIVITY_INTERVAL_SECONDS = 0.5
 """How soon `last_activity` follows an agent that speaks and does nothing else."""
-NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
-
-
-@contextmanager
-def writing(what: Path) -> Iterator[None]:
-    """Turn an OSError into DiskFullError or ExecutionError, which name the file and the reason."""
-    try:
-        yield
-    except OSError as error:
-        name = error.filename or what
-        if error.errno in NO_ROOM:
-            raise DiskFullError(f"disk full: {name} could not be written") from error
-        raise ExecutionError(f"{name} could not be written: {error.strerror}") from error
 
 
 class Recorder:
@@ -87,15 +74,18 @@ class Recorder:
     def __exit__(self, *exc_info: object) -> None:
         self._outputs.__exit__(*exc_info)
 
-    def record(self, transition: Transition) -> None:
-        """Take the next state and its events. Raises DiskFullError, ExecutionError."""
+    def record(self, transition: Transition, workspace: Staged | None = None) -> None:
+        """Take the next state and its events; `workspace` is what the one who decided had.
+
+        Raises DiskFullError, ExecutionError.
+        """
         before, self.state = self.state, transition.state
         now = self._clock()
         for happened in transition.events:
             self._events = events_log.numbered(self._events, happened, now)
             self._note(happened)
             with writing(self._layout.root):
-                self._save_snapshot(happened, before, now)
+                self._save_snapshot(happened, Decided(self._context(before), now, workspace))
         if before.phase is not self.state.phase:
             self.say(f"phase: {self.state.phase.value}")
         self._changed.set()
@@ -126,12 +116,12 @@ class Recorder:
         stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(self._clock()))
         self._outputs.write(self._layout.system_status, f"{stamp} {one_line(line)}\n")
 
-    def save_final(self, agent_id: str, content: str) -> None:
+    def save_final(self, agent_id: str, content: str, workspace: Staged | None = None) -> None:
         """Put the final answer on the disk for good. Raises DiskFullError, ExecutionError."""
-        now = self._clock()
-        context = self._context(self.state)
+        decided = Decided(self._context(self.state), self._clock(), workspace)
+        self._say_skipped(agent_id, workspace)
         with writing(self._layout.final(agent_id)):
-            saved = snapshots.save_final(self._layout, agent_id, content, context, now)
+            saved = snapshots.save_final(self._layout, agent_id, content, decided)
         self._snapshots[self.state.agents[agent_id].final_label] = saved
 
     def close(self, outcome: RunOutcome) -> None:
@@ -199,20 +189,25 @@ class Recorder:
         self._speaking.pop(happened.agent_id, None)
         self._outputs.write(self._output_of(happened.agent_id), f"\n--- {line}\n")
 
-    def _save_snapshot(self, happened: Happened, before: RunState, now: float) -> None:
+    def _save_snapshot(self, happened: Happened, decided: Decided) -> None:
         if happened.agent_id is None:
             return
         agent = self.state.agents[happened.agent_id]
-        context = self._context(before)
         if happened.type is EventType.NEW_ANSWER:
             answer = agent.answers[-1]
-            saved = snapshots.save_answer(self._layout, agent.id, answer.content, context, now)
+            self._say_skipped(agent.id, decided.workspace)
+            saved = snapshots.save_answer(self._layout, agent.id, answer.content, decided)
             self._snapshots[answer.label] = saved
         elif happened.type is EventType.VOTE and agent.vote:
             number = self._votes_cast.get(agent.id, 0) + 1
             self._votes_cast[agent.id] = number
-            saved = snapshots.save_vote(self._layout, agent.vote, context, now)
+            self._say_skipped(agent.id, decided.workspace)
+            saved = snapshots.save_vote(self._layout, agent.vote, decided)
             self._snapshots[f"{agent.name}.vote{number}"] = saved
+
+    def _say_skipped(self, agent_id: str, workspace: Staged | None) -> None:
+        if workspace is not None and (said := summary(workspace)):
+            self.say(f"copy of the workspace of {agent_id}: {said}")
 
     def _context(self, state: RunState) -> str:
         return question_and_answers(self._spec.question, shown_answers(state))

@@ -4,28 +4,36 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 from runner.contract.outcome import ExitCode, RunOutcome
-from runner.contract.spec import RunSpec
+from runner.contract.spec import ANSWERS_DIR, RunSpec
 from runner.contract.text import one_line
 from runner.contract.tools import AGENTS_DIR
 from runner.coordination.acting.toolbox import Toolbox
+from runner.coordination.disk import NO_ROOM
 from runner.coordination.models.client import ModelClient, SupervisorGoneError
 from runner.coordination.orchestrator import Orchestrator, cancel
-from runner.coordination.recorder import NO_ROOM, Recorder
+from runner.coordination.recorder import Recorder
 from runner.coordination.state import new_run, stop
+from runner.coordination.workspaces import Workspaces
 from runner.errors import RunnerError
 
 _log = logging.getLogger(__name__)
 
 
 async def carry_out(
-    spec: RunSpec, socket_path: str, interrupted: asyncio.Event, agents_dir: str = AGENTS_DIR
+    spec: RunSpec,
+    socket_path: str,
+    interrupted: asyncio.Event,
+    agents_dir: str = AGENTS_DIR,
+    answers_dir: str = ANSWERS_DIR,
 ) -> RunOutcome:
     """Carry the run out and return how it ended, everything being written.
 
-    `agents_dir` has a directory for each agent that acts: for its tool server's socket. Raises
-    DiskFullError or ExecutionError only if the log cannot be written to the end.
+    `agents_dir` has a directory for each agent that acts, for its tool server's socket;
+    `answers_dir` gets the workspaces of the current answers, for the agents to read.
+    Raises DiskFullError or ExecutionError only if the log cannot be written to the end.
     """
     state = new_run([agent.id for agent in spec.agents], spec.coordination)
     with Recorder(spec, state) as recorder:
@@ -33,8 +41,9 @@ async def carry_out(
             async with (
                 ModelClient(socket_path) as client,
                 _toolboxes(spec, client, agents_dir) as toolboxes,
+                _workspaces(spec, client, answers_dir) as workspaces,
             ):
-                orchestrator = Orchestrator(spec, client, recorder, toolboxes)
+                orchestrator = Orchestrator(spec, client, recorder, workspaces, toolboxes)
                 outcome = await _attended(orchestrator, recorder, interrupted)
         except Exception as error:
             outcome = outcome_of(error)
@@ -62,6 +71,11 @@ async def _attended(
         return RunOutcome.of(ExitCode.INTERRUPTED, "the run was interrupted")
     finally:
         await cancel(tasks)
+
+
+def _workspaces(spec: RunSpec, client: ModelClient, answers_dir: str) -> Workspaces:
+    acting = {agent.id: agent.tools for agent in spec.agents if agent.tools is not None}
+    return Workspaces(acting, client, Path(spec.log_dir), Path(answers_dir))
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ from runner.errors import RunnerError
 from runner.gateway.refusal import Refusal
 from runner.host.agent_container_spec import AgentContainer, agent_arguments, agent_container_name
 from runner.host.engine import ContainerState, Engine
+from runner.host.stillness import Stillness
 
 MAX_DEATHS = 5
 """How often an agent's container is made anew."""
@@ -60,6 +61,7 @@ class _Agent:
         self._plan = plan
         self._name = agent_container_name(plan.run_id, plan.agent_id)
         self._lock = asyncio.Lock()
+        self._stillness = Stillness(engine)
         self._id: str | None = None
         self._deaths = 0
 
@@ -74,8 +76,11 @@ class _Agent:
                     await self._start()
                 case "replace":
                     return await self._replace()
-                case "pause" | "resume":
-                    pass
+                case "pause":
+                    if self._id is not None:
+                        await self._stillness.hold(self._id)
+                case "resume":
+                    await self._stillness.let_go()
         return ContainerReply()
 
     async def _start(self) -> None:
@@ -112,6 +117,8 @@ class _Agent:
 
     async def remove(self) -> None:
         async with self._lock:
+            with suppress(RunnerError):
+                await self._stillness.let_go()
             with suppress(RunnerError):
                 await asyncio.to_thread(self._engine.remove, self._id or self._name)
 

@@ -19,10 +19,16 @@ from runner.host.engine_address import (
     EngineAddress,
     find_engine,
     locate,
-    permission_message,
     socket_problem,
 )
 from runner.host.engine_exec import Execution
+from runner.host.engine_messages import (
+    ERROR_LENGTH,
+    cause_of,
+    connect_message,
+    said_by,
+    shown,
+)
 from runner.host.engine_records import (
     ContainerState,
     ContainerSummary,
@@ -54,7 +60,6 @@ __all__ = [
 LOG_LIMIT_BYTES = 64 * 1024
 _BUILD_SILENCE_SECONDS = 600  # the longest a build step may say nothing
 _REMOVE_DELAYS_SECONDS = (0.1, 0.3, 1.0)
-_ERROR_LENGTH = 500
 _ERROR_LINES = 6  # of a build, before the one that failed
 
 
@@ -121,7 +126,7 @@ class Engine:
             except errors.APIError as error:
                 if error.status_code != 400:
                     raise
-                raise EngineError(f"the engine refuses the container: {_said(error)}") from error
+                raise EngineError(f"the engine refuses the container: {said_by(error)}") from error
         return str(answer["Id"])
 
     def start(self, container_id: str) -> None:
@@ -144,6 +149,14 @@ class Engine:
                 return container_state(self._client.inspect_container(container_id)["State"])
         except ContainerMissingError:
             return None
+
+    def pause(self, container_id: str) -> None:
+        """Hold every process of a container still; paused, not running or missing is fine."""
+        self._unless_done("pause", container_id, self._client.pause)
+
+    def unpause(self, container_id: str) -> None:
+        """Let a paused container go on; not paused or missing is fine."""
+        self._unless_done("unpause", container_id, self._client.unpause)
 
     def kill(self, container_id: str, signal: str = "SIGKILL") -> None:
         """Send `signal`, after unpausing a paused container; not running or missing is fine."""
@@ -263,7 +276,7 @@ class Engine:
         # Podman ignores the tag of an import, so the image is named by its id afterwards.
         found = re.findall(r'"status":\s*"(sha256:[0-9a-f]{64})"', str(answer))
         if not found:
-            said = one_line(str(answer))[:_ERROR_LENGTH]
+            said = one_line(str(answer))[:ERROR_LENGTH]
             raise EngineError(f"image {tag} cannot be imported: {said}")
         self.tag(found[-1], tag)
         return self._made_image(tag)
@@ -284,7 +297,7 @@ class Engine:
                 lines = own.pull(repository, version or "latest", stream=True, decode=True)
                 _follow(lines, failure, progress)
             except errors.APIError as error:
-                raise EngineError(f"{failure}: {_said(error)}") from error
+                raise EngineError(f"{failure}: {said_by(error)}") from error
         return self._made_image(reference)
 
     def tag(self, reference: str, tag: str) -> None:
@@ -318,7 +331,7 @@ class Engine:
             raise
         except ExecutionError:
             state = self.inspect(container_id)
-            if state is not None and (state.paused or (state.running and what == "kill")):
+            if state is not None and _is_undone(what, state):
                 raise
 
     @contextmanager
@@ -331,9 +344,9 @@ class Engine:
         try:
             yield
         except errors.NotFound as error:
-            raise ContainerMissingError(f"{what}: {_said(error)}") from error
+            raise ContainerMissingError(f"{what}: {said_by(error)}") from error
         except errors.APIError as error:  # before RequestException, which it derives from
-            raise ExecutionError(f"{what}: the engine refuses: {_said(error)}") from error
+            raise ExecutionError(f"{what}: the engine refuses: {said_by(error)}") from error
         except (
             requests.RequestException,
             urllib3.exceptions.HTTPError,
@@ -342,8 +355,19 @@ class Engine:
         ) as error:
             raise EngineGoneError(
                 f"{what}: the container engine at {shown(self.url)} does not answer: "
-                f"{_cause(error)}"
+                f"{cause_of(error)}"
             ) from error
+
+
+def _is_undone(what: str, state: ContainerState) -> bool:
+    """Tell whether an action that the engine refused is still to be done."""
+    match what:
+        case "pause":
+            return state.running and not state.paused
+        case "unpause":
+            return state.paused
+        case _:
+            return state.paused or state.running
 
 
 def connect(environ: Mapping[str, str], timeout: float = 60.0) -> Engine:
@@ -354,11 +378,6 @@ def connect(environ: Mapping[str, str], timeout: float = 60.0) -> Engine:
     return _open(locate(environ), environ, timeout)
 
 
-def shown(url: str) -> str:
-    """Return an engine's URL without a password."""
-    return one_line(re.sub(r"//[^@/]*@", "//", url))
-
-
 def _open(address: EngineAddress, environ: Mapping[str, str], timeout: float) -> Engine:
     url = address.url
     if url.startswith("ssh://"):
@@ -367,7 +386,7 @@ def _open(address: EngineAddress, environ: Mapping[str, str], timeout: float) ->
             f"engine on another machine cannot do: use an engine of this machine"
         )
     if problem := socket_problem(url):
-        raise EngineError(_connect_message(url, OSError(problem, os.strerror(problem))))
+        raise EngineError(connect_message(url, OSError(problem, os.strerror(problem))))
     import docker
     from docker import errors
 
@@ -378,7 +397,7 @@ def _open(address: EngineAddress, environ: Mapping[str, str], timeout: float) ->
     try:
         client = open_client(timeout)
     except (errors.DockerException, OSError, ValueError) as error:
-        raise EngineError(_connect_message(url, error)) from error
+        raise EngineError(connect_message(url, error)) from error
     return Engine(client, url, open_client)
 
 
@@ -402,48 +421,13 @@ def _connection(address: EngineAddress, environ: Mapping[str, str]) -> dict[str,
     }
 
 
-def _connect_message(url: str, error: BaseException) -> str:
-    cause = _root(error)
-    if isinstance(cause, PermissionError):
-        return permission_message(shown(url).removeprefix("unix://"))
-    return (
-        f"no container engine answers at {shown(url)}: {_cause(error)}: "
-        f"start it, or correct DOCKER_HOST"
-    )
-
-
-def _root(error: BaseException) -> BaseException:
-    """Return the innermost OSError of a chain; HTTP libraries nest it in arguments and causes."""
-    inner = [item for item in error.args if isinstance(item, BaseException)]
-    inner += [item for item in (error.__cause__, error.__context__) if item is not None]
-    reason = getattr(error, "reason", None)
-    if isinstance(reason, BaseException):
-        inner.append(reason)
-    for item in inner:
-        root = _root(item)
-        if isinstance(root, OSError) and root.errno is not None:
-            return root
-    return error
-
-
-def _cause(error: BaseException) -> str:
-    root = _root(error)
-    text = root.strerror if isinstance(root, OSError) and root.strerror else str(root)
-    return one_line(text)[:_ERROR_LENGTH] or type(error).__name__
-
-
-def _said(error: Any) -> str:
-    """Return the engine's own words in an APIError."""
-    return one_line(str(error.explanation or error))[:_ERROR_LENGTH]
-
-
 def _follow(lines: Iterator[dict[str, Any]], failure: str, progress: Callable[[str], None]) -> None:
     last: deque[str] = deque(maxlen=_ERROR_LINES)
     for line in lines:
         if "error" in line:
-            said = one_line(str(line["error"]))[:_ERROR_LENGTH]
+            said = one_line(str(line["error"]))[:ERROR_LENGTH]
             raise EngineError("; ".join([f"{failure}: {said}", *last]))
-        text = one_line(str(line.get("stream") or line.get("status") or ""))[:_ERROR_LENGTH]
+        text = one_line(str(line.get("stream") or line.get("status") or ""))[:ERROR_LENGTH]
         if text and not line.get("progressDetail"):  # a bar for each layer is for terminals
             last.append(text)
             progress(text)

@@ -59,6 +59,7 @@ class Running:
         spec_path.write_text(spec.model_dump_json())
         self.layout = LogLayout(Path(spec.log_dir))
         self.layout.root.mkdir(parents=True, exist_ok=True)
+        (directory / "answers").mkdir(exist_ok=True)
         self._statuses: list[Status] = []
         self._stderr = (directory / "stderr").open("w+b")
         self.process = subprocess.Popen(
@@ -68,6 +69,7 @@ class Running:
                 "RUNNER_SPEC": str(spec_path),
                 "RUNNER_SOCKET": str(socket),
                 "RUNNER_AGENTS_DIR": str(directory / "agents"),
+                "RUNNER_ANSWERS_DIR": str(directory / "answers"),
             },
             stderr=self._stderr,
         )

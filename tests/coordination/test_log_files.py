@@ -14,6 +14,7 @@ from runner.coordination import snapshots
 from runner.coordination.models.stream import Delta, DeltaKind
 from runner.coordination.outputs import OutputFile
 from runner.coordination.recorder import Recorder
+from runner.coordination.snapshots import Decided
 from runner.coordination.state import cast_vote, fail_agent, give_answer, new_run, start_turn
 from runner.coordination.table import coordination_table
 from runner.errors import ExecutionError
@@ -59,7 +60,8 @@ def test_two_answers_at_one_instant_have_directories_of_their_own(tmp_path: Path
     """A clash of time stamps moves to the next microsecond."""
     layout = LogLayout(tmp_path)
 
-    paths = {snapshots.save_answer(layout, "a", f"{n}", "", NOW).path for n in range(3)}
+    decided = Decided("", NOW)
+    paths = {snapshots.save_answer(layout, "a", f"{n}", decided).path for n in range(3)}
 
     assert len(paths) == 3
     assert {(tmp_path / path).read_text() for path in paths} == {"0", "1", "2"}

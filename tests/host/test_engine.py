@@ -21,8 +21,8 @@ from runner.host.engine import (
     EngineGoneError,
     connect,
     find_engine,
-    shown,
 )
+from runner.host.engine_messages import shown
 from runner.host.engine_records import split_tag
 from tests.host.containers import LABEL, Containers, eventually
 
@@ -135,6 +135,22 @@ def test_a_paused_container_is_killed(containers: Containers) -> None:
         assert containers.state(container).paused
         containers.engine.kill(container)
         assert containers.engine.wait(container) == 137
+
+
+def test_a_container_is_held_still_and_let_go(containers: Containers) -> None:
+    """Pause and unpause do what they say, twice too, and a dead container is still anyway."""
+    engine = containers.engine
+    container = containers.start("sleep", "600")
+    for _ in range(2):
+        engine.pause(container)
+        assert containers.state(container).paused
+    for _ in range(2):
+        engine.unpause(container)
+        assert not containers.state(container).paused
+    engine.kill(container)
+    engine.wait(container)
+    engine.pause(container)
+    engine.unpause(container)
 
 
 def test_a_wait_outlasts_the_deadline_of_other_requests(containers: Containers) -> None:
