@@ -44,6 +44,17 @@ def _service_name(name: str) -> str:
     return name
 
 
+def _distinct(services: dict[str, Any]) -> dict[str, Any]:
+    first: dict[str, str] = {}
+    for name in services:
+        other = first.setdefault(name.replace("-", "_"), name)
+        if other != name:
+            raise wrong(
+                f"{name} and {other} would have one variable in the container", "rename one"
+            )
+    return services
+
+
 def _address(url: str) -> str:
     mistake = address_mistake(url)
     if mistake:
@@ -194,7 +205,9 @@ class ServiceConfig(ConfigPart):
 
 
 Services = Annotated[
-    dict[Annotated[str, AfterValidator(_service_name)], ServiceConfig], Field(max_length=64)
+    dict[Annotated[str, AfterValidator(_service_name)], ServiceConfig],
+    Field(max_length=64),
+    AfterValidator(_distinct),
 ]
 NetworkMode = Annotated[Literal["none", "bridge"], BeforeValidator(_mode)]
 

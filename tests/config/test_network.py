@@ -152,6 +152,15 @@ def test_services_that_are_none(
     assert "hunter2x" not in "".join(found)
 
 
+def test_names_of_services_differ_as_variables(tmp_path: Path) -> None:
+    """Two services that would have one variable in the container are refused."""
+    text = GITHUB + "    a-b: {url: https://a.example, paths: [/**]}\n"
+    other = "    a_b: {url: https://a.example, paths: [/**]}\n"
+    assert load(tmp_path, MINIMAL + text).config.runner.services.keys() == {"github", "a-b"}
+    [problem] = problems(tmp_path, MINIMAL + text + other)
+    assert "a_b and a-b would have one variable" in problem
+
+
 def test_methods(tmp_path: Path) -> None:
     """A method that is none is refused with those that are."""
     text = GITHUB + "      methods: [GET, get]\n"
