@@ -1,13 +1,12 @@
 """Services: what agents reach by the host, which adds the credential. Runs on: host.
 
-One object serves all agents of a run. It is entered, and an agent's socket mounts it at
-`/services/{name}/{tail:.*}` for every method (the path is read from the request itself):
+One object serves all agents of a run, each by its own socket:
 
     services = load_services(config.runner.services, environ=environ, cwd=cwd)
     redactor.learn(service_secrets(services))   # both are in runner.gateway.service_credentials
     async with Services(services, redact=redactor) as served:
-        app.router.add_route("*", "/services/{name}/{tail:.*}", handler)
-        # where handler awaits served.answer(request, name, tail)
+        async with gateway.agent_socket(agent_id, directory, uid, services=served.answer):
+            ...
 
 `answer` raises Refusal for what is not passed on. What it passes on is not taken apart: a service
 that repeats its credential in a body gives it to the agent.

@@ -16,12 +16,11 @@ from runner.config.network import ServiceConfig
 from runner.config.service_rules import PathError, checked_path, is_permitted, parse_pattern
 from runner.contract.agent_socket import AGENT_SOCKET_NAME
 from runner.errors import ConfigurationError
-from runner.gateway.connections import Connections
-from runner.gateway.http_socket import application, serving
 from runner.gateway.redaction import Redactor
 from runner.gateway.service_credentials import load_services, service_secrets
 from runner.gateway.services import DEFAULT_LIMITS, ServiceLimits, Services
-from tests.gateway.serving import run
+from tests.gateway.serving import route_to, run
+from tests.gateway.serving import served as gateway_served
 
 TOKEN = "planted-token-0123456789"
 
@@ -137,19 +136,13 @@ async def agent_of(
     services = load_services({"github": config}, environ={"GITHUB_TOKEN": TOKEN}, cwd=directory)
     redactor = Redactor(service_secrets(services))
     socket = directory / AGENT_SOCKET_NAME
-    async with Services(services, redact=redactor, limits=limits) as served:
-
-        async def handler(request: web.Request) -> web.StreamResponse:
-            found = request.match_info
-            return await served.answer(request, found["name"], found["tail"])
-
-        app = application(redactor, "not a path")
-        app.router.add_route("*", "/services/{name}/{tail:.*}", handler)
-        async with (
-            serving(app, Connections(), directory=directory, name=AGENT_SOCKET_NAME, owner=None),
-            aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(socket))) as session,
-        ):
-            yield Agent(session, socket)
+    async with (
+        Services(services, redact=redactor, limits=limits) as asked,
+        gateway_served(directory, route_to("http://127.0.0.1:1")) as it,
+        it.gateway.agent_socket("agent_a", directory, services=asked.answer),
+        aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(socket))) as session,
+    ):
+        yield Agent(session, socket)
 
 
 def test_a_request_is_passed_on_with_the_credential(tmp_path: Path) -> None:
