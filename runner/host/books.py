@@ -49,7 +49,13 @@ class Books:
             question=one_line(current.request.question, 500),
             config_path=current.request.config.path,
             agents=tuple(agent.id for agent in current.spec.agents),
-        ).model_copy(update={"engine_url": current.ready.engine.url, "image": current.spec.image})
+        ).model_copy(
+            update={
+                "engine_url": current.ready.engine.url,
+                "image": current.spec.image,
+                "workspaces": tuple(str(agent.workspace) for agent in current.acting.values()),
+            }
+        )
 
     def note_container(self, container_id: str) -> None:
         """Write down which container carries the run out."""

@@ -27,6 +27,7 @@ from runner.host.closing import (
 )
 from runner.host.container_spec import LABEL_OWNER, LABEL_RUN_DIRECTORY, LABEL_RUN_ID
 from runner.host.engine import ContainerSummary, Engine
+from runner.host.run_containers import hand_back
 from runner.host.run_store import UNSEEN_PREFIX, RunDirectory, RunRecord, RunStore
 
 _ABANDONED = "its supervisor ended without closing it"
@@ -51,6 +52,7 @@ def clean(engine: Engine | None, store: RunStore, *, dry_run: bool) -> Iterator[
 
 
 def _clean_containers(engine: Engine, *, dry_run: bool) -> Iterator[Cleaned]:
+    abandoned: dict[str, RunDirectory] = {}
     for container in engine.list({LABEL_RUN_ID: None, LABEL_OWNER: str(os.getuid())}):
         run = _run_of(container)
         if run is not None and run.has_supervisor():
@@ -60,7 +62,9 @@ def _clean_containers(engine: Engine, *, dry_run: bool) -> Iterator[Cleaned]:
                 engine.remove(container.id)
         yield Cleaned("container", container.name, "removed")
         if run is not None:
-            yield from _close_abandoned(run, dry_run=dry_run)
+            abandoned[run.run_id] = run
+    for run in abandoned.values():  # once nothing of them writes any more
+        yield from _close_abandoned(run, dry_run=dry_run)
 
 
 def _run_of(container: ContainerSummary) -> RunDirectory | None:
@@ -85,6 +89,7 @@ def _close_abandoned(run: RunDirectory, *, dry_run: bool) -> Iterator[Cleaned]:
 def close_abandoned(run: RunDirectory, record: RunRecord) -> RunOutcome:
     """Close the books of a run that nobody supervises and whose container is gone."""
     log = LogLayout(Path(record.log_dir))
+    hand_back([log.root, *map(Path, record.workspaces)])
     status = read_status(log)
     outcome = status.meta.outcome if status and status.meta.outcome else None
     if outcome is None:

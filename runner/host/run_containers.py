@@ -1,6 +1,7 @@
 """A run's containers from its settings, and whose its directories are meanwhile. Runs on: host."""
 
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -29,11 +30,18 @@ def _shared_directories(current: CurrentRun) -> list[Path]:
 
 
 def take_back(current: CurrentRun) -> None:
-    """Give a root caller back what containers wrote."""
-    if os.getuid() == 0:
-        for directory in _shared_directories(current):
-            with suppress(OSError):
+    """Give a root caller back what containers wrote, and leave no file that runs as its owner."""
+    hand_back(_shared_directories(current))
+
+
+def hand_back(directories: Iterable[Path]) -> None:
+    """Do so with directories of a run whose containers are dead."""
+    for directory in directories:
+        with suppress(OSError):
+            if os.getuid() == 0:
                 ownership.give(directory, 0, os.getgid())
+            else:
+                ownership.strip_special_bits(directory)
 
 
 def containers_user(info: EngineInfo) -> ContainerUser:

@@ -45,6 +45,8 @@ class RunRecord(BaseModel):
     log_dir: str
     config_path: str | None = None
     agents: tuple[str, ...] = ()
+    workspaces: tuple[str, ...] = ()
+    """Directories that agents write."""
     engine_url: str | None = None
     image: str | None = None
     container_id: str | None = None
@@ -219,7 +221,8 @@ class RunStore(NamedTuple):
 
     def new_workspace(self, name: str) -> Path:
         """Make and return `workspaces/<name>_<8 hex>`, unique by construction."""
-        self.workspaces.mkdir(exist_ok=True)
+        # Closed to others: what an agent leaves there may be made to run as its owner.
+        self.workspaces.mkdir(mode=0o700, exist_ok=True)
         while True:
             path = self.workspaces / f"{name}_{os.urandom(4).hex()}"
             try:
