@@ -36,6 +36,8 @@ LABEL dev.runner.image=run \
 # has it already, and this does nothing.
 RUN python3 -c "import sysconfig; print(sysconfig.get_path('stdlib'))" \
   | xargs python3 -m compileall -q -j 0 -x '/(test|tests|idlelib|tkinter|turtledemo|lib2to3|dist-packages|site-packages)/'
+# Agents look for `python` first; Debian has `python3` only.
+RUN command -v python >/dev/null || ln -s python3 /usr/local/bin/python
 COPY --from=build /opt/runner/venv /opt/runner/venv
 ENV LANG=C.UTF-8 HOME=/tmp
 WORKDIR /
