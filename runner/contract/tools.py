@@ -19,6 +19,8 @@ TOOLS_SOCKET = "tools.sock"
 TOOLS_SPEC_PATH = "/run/runner/tools.json"
 """In the agent container, read-only: the `ToolServerSpec`."""
 
+MCP_PREFIX = "mcp__"
+"""Begins the names of tools of MCP servers, and of no others."""
 MAX_FRAME_BYTES = 16 * 1024 * 1024
 MAX_RESULT_CHARS = 100_000
 """Of a result's text, as the model is given it; what is longer is cut in the middle."""
@@ -45,6 +47,8 @@ class Hello(ToolPart):
     """Tools that are only known once the server runs: those of MCP servers."""
     problems: tuple[str, ...] = ()
     """What could not be started, each in a sentence: an MCP server, for instance."""
+    instructions: tuple[str, ...] = ()
+    """What MCP servers say of how their tools are used, for the model."""
 
 
 class Call(ToolPart):
@@ -117,16 +121,22 @@ class CommandSettings(ToolPart):
 
 
 class McpServerSpec(ToolPart):
-    """An MCP server that the tool server starts, or connects to."""
+    """An MCP server that the tool server starts and talks to on its stdin and stdout."""
 
     name: str
-    type: Literal["stdio", "streamable-http"] = "stdio"
-    command: str | None = None
+    command: str
+    """A program in the container."""
     args: tuple[str, ...] = ()
     env: dict[str, str] = {}
-    url: str | None = None
+    cwd: str | None = None
+    """Absolute, or of the workspace, which it is by default."""
     allowed_tools: tuple[str, ...] | None = None
+    """Patterns with * and ? for names, as the server has them or as `mcp__server__tool`; None:
+    all."""
     exclude_tools: tuple[str, ...] = ()
+    """Patterns as in `allowed_tools`."""
+    startup_timeout_seconds: float = 60.0
+    call_timeout_seconds: float = 300.0
 
 
 class ToolServerSpec(ToolPart):
@@ -147,3 +157,8 @@ class ToolServerSpec(ToolPart):
     commands: CommandSettings | None = None
     """None: the agent runs no commands."""
     mcp_servers: tuple[McpServerSpec, ...] = ()
+    allowed_tools: tuple[str, ...] | None = None
+    """Patterns for names such as `mcp__server__tool`, for the tools of all MCP servers; None: all.
+    Which built-in tools are offered is not said here: coordination knows."""
+    exclude_tools: tuple[str, ...] = ()
+    """Patterns as in `allowed_tools`."""

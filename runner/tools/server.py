@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -36,12 +36,23 @@ def tools_of(spec: ToolServerSpec) -> dict[str, Tool]:
 async def serve(spec: ToolServerSpec, socket_path: str) -> None:
     """Answer calls until coordination closes the connection. Raises OSError."""
     reader, writer = await asyncio.open_unix_connection(socket_path, limit=MAX_FRAME_BYTES)
-    try:
-        connection = Connection(writer, tools_of(spec))
-        connection.say(Hello())
+    async with AsyncExitStack() as stack:
+        stack.callback(writer.close)
+        tools, hello = tools_of(spec), Hello()
+        if spec.mcp_servers:
+            # The protocol's SDK takes a second to import: only who has servers waits for it.
+            from runner.tools.mcp.servers import mcp_servers
+
+            offer = await stack.enter_async_context(mcp_servers(spec))
+            tools |= offer.tools
+            hello = Hello(
+                tools=offer.definitions,
+                problems=offer.problems,
+                instructions=offer.instructions,
+            )
+        connection = Connection(writer, tools)
+        connection.say(hello)
         await connection.answer(reader)
-    finally:
-        writer.close()
 
 
 class Connection:
