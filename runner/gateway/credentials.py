@@ -96,13 +96,19 @@ def load_credentials(
     return found
 
 
-def secret_files(environ: Mapping[str, str], cwd: Path) -> tuple[Path, ...]:
-    """Return the files in which credentials are looked for, whether they exist or not."""
+def secret_files(
+    environ: Mapping[str, str], cwd: Path, env_files: Iterable[str] = ()
+) -> tuple[Path, ...]:
+    """Return the files in which credentials are looked for, whether they exist or not.
+
+    `env_files` are those that a configuration names.
+    """
     named = [
         cwd / _expand(value, environ)
         for name, value in environ.items()
         if name.endswith("_FILE") and value.strip()
     ]
+    named += [cwd / _expand(name, environ) for name in env_files]
     return (cwd / ".env", *_user_file(environ), *named)
 
 

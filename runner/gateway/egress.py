@@ -7,7 +7,7 @@ connection is made to an address that was looked at, so that no second answer ca
 One meter is made for a run, and one proxy for each of its agents that may act:
 
     limits = egress_limits(config.runner.network)
-    with EgressMeter(limits, log=run_directory / EGRESS_LOG) as meter:
+    with EgressMeter(limits, log=run_directory / "egress.jsonl") as meter:
         async with EgressProxy(
             agent_id, egress_rules(config, agent),      # runner.config.network_checks
             socket_dir=directory, socket_owner=uid, meter=meter,
@@ -47,7 +47,6 @@ from runner.gateway.unix_socket import bound
 
 logger = logging.getLogger(__name__)
 
-EGRESS_LOG = "egress.jsonl"
 _BACKLOG = 4096
 _ACCEPTED_AT_ONCE = 32
 _TURNS_OF_ACCEPTING = 4

@@ -13,6 +13,7 @@ from runner.contract.tools import CommandSettings, ToolServerSpec
 from runner.host.agent_container_spec import AgentContainer
 from runner.host.agent_environment import agent_environment
 from runner.host.container_spec import DEFAULT_CPUS, Limits, RunContainer, run_labels
+from runner.host.reach import Reach
 from runner.host.run_store import NewRun, RunStore
 from runner.host.shared_paths import SharedPath
 
@@ -106,6 +107,7 @@ def agent_containers(
     new: NewRun,
     run: RunContainer,
     portable: Path | None,
+    reach: Reach,
 ) -> dict[str, AgentContainer]:
     """Return what each agent's container is made from; `portable` is for those of other images."""
     return {
@@ -123,7 +125,13 @@ def agent_containers(
             workspace=agent.workspace,
             answers_dir=new.directory.answers,
             answers=agent.answers,
-            environment=agent_environment(agent.config.backend.provider),
+            environment=agent_environment(
+                agent.config.backend.provider,
+                services=reach.agents[name].services,
+                egress=bool(reach.agents[name].rules.rules),
+            ),
+            raw=reach.agents[name].raw,
+            is_bridged=reach.agents[name].is_bridged,
             shared=agent.shared,
             portable=portable if agent.own_image else None,
         )

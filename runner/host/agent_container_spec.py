@@ -3,10 +3,12 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from runner.contract.spec import SOCKET_DIR
 from runner.contract.tools import TOOLS_DIR, TOOLS_SPEC_PATH
+from runner.gateway.credentials import Credential
 from runner.host.container_spec import (
     LABEL_AGENT_ID,
     ContainerUser,
@@ -45,6 +47,10 @@ class AgentContainer(NamedTuple):
     answers: str
     """Where the agent sees `answers_dir`."""
     environment: Mapping[str, str]
+    raw: Mapping[str, Credential] = MappingProxyType({})
+    """Variables with credentials that somebody wants in the container as they are."""
+    is_bridged: bool = False
+    """On the engine's own bridge; any other agent's container has no network."""
     shared: tuple[SharedPath, ...] = ()
     """The user's files that the agent sees."""
     portable: Path | None = None
@@ -58,7 +64,14 @@ def agent_container_name(run_id: str, agent_id: str) -> str:
 
 def agent_arguments(container: AgentContainer) -> Mapping[str, Any]:
     """Return the body of the engine's "create container" request."""
-    environment = {"HOME": "/tmp", "LANG": "C.UTF-8", **container.environment}  # noqa: S108
+    raw = {name: credential.reveal() for name, credential in container.raw.items()}
+    environment = {"LANG": "C.UTF-8", **raw, "HOME": "/tmp", **container.environment}  # noqa: S108
+    host = hardened(
+        container.user,
+        container.limits,
+        _mounts(container),
+        {"/tmp": _TMPFS_OPTIONS},  # noqa: S108
+    )
     return {
         "Image": container.image,
         "Entrypoint": list(PORTABLE_COMMAND if container.portable else _TOOL_SERVER),
@@ -69,14 +82,9 @@ def agent_arguments(container: AgentContainer) -> Mapping[str, Any]:
         "Env": [f"{name}={value}" for name, value in environment.items()],
         "AttachStdout": False,
         "AttachStderr": False,
-        "NetworkDisabled": True,
+        "NetworkDisabled": not container.is_bridged,
         "StopSignal": "SIGTERM",
-        "HostConfig": hardened(
-            container.user,
-            container.limits,
-            _mounts(container),
-            {"/tmp": _TMPFS_OPTIONS},  # noqa: S108
-        ),
+        "HostConfig": {**host, "NetworkMode": "bridge"} if container.is_bridged else host,
     }
 
 

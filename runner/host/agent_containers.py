@@ -8,7 +8,6 @@ import asyncio
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Self
 
 from runner.contract.run_socket import ContainerReply, ContainerRequest
@@ -30,11 +29,6 @@ class AgentContainers:
 
     def __init__(self, engine: Engine, plans: Mapping[str, AgentContainer]) -> None:
         self._agents = {name: _Agent(engine, plan) for name, plan in plans.items()}
-
-    @property
-    def socket_dirs(self) -> Mapping[str, Path]:
-        """Agent id → the directory in which the host serves the agent's own sockets."""
-        return {name: agent.socket_dir for name, agent in self._agents.items()}
 
     async def __aenter__(self) -> Self:
         return self
@@ -64,10 +58,6 @@ class _Agent:
         self._stillness = Stillness(engine)
         self._id: str | None = None
         self._deaths = 0
-
-    @property
-    def socket_dir(self) -> Path:
-        return self._plan.socket_dir
 
     async def answer(self, request: ContainerRequest) -> ContainerReply:
         async with self._lock:

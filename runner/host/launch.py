@@ -21,6 +21,7 @@ from runner.gateway.redaction import Redactor
 from runner.host.acting_agents import agent_containers, make_acting_agents
 from runner.host.agent_containers import AgentContainers
 from runner.host.agent_images import check_agent_images, portable_for
+from runner.host.agent_sockets import agent_sockets
 from runner.host.books import Books, outcome_of
 from runner.host.engine import connect
 from runner.host.images import ensure_image, image_tag
@@ -29,6 +30,7 @@ from runner.host.metadata import Execution, metadata_yaml
 from runner.host.money import money_for
 from runner.host.observer import FinishedRun, RunObserver
 from runner.host.pacing import pacing_for
+from runner.host.reach import Reach, reach_of
 from runner.host.run_containers import container_plan, containers_user, lend, run_container
 from runner.host.run_request import CurrentRun, ReadyEngine, RunRequest
 from runner.host.run_socket import RunSocket
@@ -79,7 +81,9 @@ def run(
         if request.replay
         else agent_routes(config, environ=request.environ, cwd=request.cwd)
     )
+    reach = _reach(request)
     redactor = request.redactor or Redactor()
+    redactor.learn(reach.secrets())
     redactor.learn(route.credential.reveal() for route in routes if route.credential)
     is_paid = request.replay is None
     money = money_for(request.config, routes, request.question, request.environ, is_paid=is_paid)
@@ -107,18 +111,40 @@ def run(
             start_time=time.time(),
         )
         current = CurrentRun(
-            request, new, spec, ready, image, routes, money, pacing, acting, redactor, observer
+            request,
+            new,
+            spec,
+            ready,
+            image,
+            routes,
+            money,
+            pacing,
+            acting,
+            reach,
+            redactor,
+            observer,
         )
         return _carried_out(current)
 
 
+def _reach(request: RunRequest) -> Reach:
+    return reach_of(
+        request.config.config,
+        environ=request.environ,
+        cwd=request.cwd,
+        is_replay=request.replay is not None,
+    )
+
+
 def _shared_paths(request: RunRequest, engine_url: str) -> tuple[SharedPath, ...]:
+    backends = (agent.backend for agent in request.config.config.agents)
+    env_files = [file for each in backends if (file := each.raw_credentials.env_file)]
     socket = engine_url.removeprefix("unix://") if engine_url.startswith("unix://") else None
     return shared_paths(
         request.config.config.orchestrator.context_paths,
         cwd=request.cwd,
         store=store_in(request.cwd).root,
-        secret_files=secret_files(request.environ, request.cwd),
+        secret_files=secret_files(request.environ, request.cwd, env_files),
         engine_socket=Path(socket) if socket else None,
     )
 
@@ -172,7 +198,7 @@ def _answered(current: CurrentRun, books: Books) -> RunOutcome:
         atomic_write(new.directory.spec, spec.model_dump_json(indent=2))
         container = run_container(current, spec, image, user)
         plan = container_plan(current, spec, container)
-        agents = agent_containers(current.acting, new, container, portable)
+        agents = agent_containers(current.acting, new, container, portable, current.reach)
         tape = _tape(current)
         service = RunSocket(
             new,
@@ -185,6 +211,7 @@ def _answered(current: CurrentRun, books: Books) -> RunOutcome:
             notify=_warned(current.observer),
             tape=tape,
             containers=AgentContainers(current.ready.engine, agents),
+            agents=agent_sockets(current, user.host_uid),
         )
         try:
             outcome = asyncio.run(
@@ -213,6 +240,7 @@ def _tape(current: CurrentRun) -> Tape:
         config=request.config.resolved,
         replay=request.replay,
         noticed=current.observer.noticed,
+        secrets=tuple(current.reach.secrets()),
     )
 
 

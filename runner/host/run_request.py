@@ -13,6 +13,7 @@ from runner.host.engine import Engine, EngineInfo
 from runner.host.money import Money
 from runner.host.observer import RunObserver
 from runner.host.pacing import Pacing
+from runner.host.reach import Reach
 from runner.host.run_spec import AgentRoute
 from runner.host.run_store import NewRun
 from runner.host.tape import Replay
@@ -65,5 +66,6 @@ class CurrentRun(NamedTuple):
     money: Money
     pacing: Pacing
     acting: Mapping[str, ActingAgent]
+    reach: Reach
     redact: Redactor
     observer: RunObserver

@@ -1,13 +1,14 @@
 """Serve a run's socket: the gateway, imported while the container boots. Runs on: host."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from runner.config.models import RunnerConfig
 from runner.contract.usage import RunUsage
 from runner.gateway.budget import Limits
 from runner.host.agent_containers import AgentContainers
+from runner.host.agent_sockets import AgentSockets
 from runner.host.money import Money
 from runner.host.pacing import Pacing
 from runner.host.run_spec import AgentRoute
@@ -34,6 +35,7 @@ class RunSocket:
         notify: Callable[[str], None],
         tape: Tape,
         containers: AgentContainers,
+        agents: AgentSockets,
     ) -> None:
         self._new = new
         self._settings = settings
@@ -45,6 +47,7 @@ class RunSocket:
         self._notify = notify
         self._tape = tape
         self._containers = containers
+        self._agents = agents
         self._gateway: Gateway | None = None
 
     @asynccontextmanager
@@ -74,11 +77,7 @@ class RunSocket:
             limiter=limiter,
             containers=self._containers.answer,
         )
-        async with self._containers, self._gateway, AsyncExitStack() as agents:
-            for agent_id, directory in self._containers.socket_dirs.items():
-                await agents.enter_async_context(
-                    self._gateway.agent_socket(agent_id, directory, self._owner_uid)
-                )
+        async with self._containers, self._gateway, self._agents.serve(self._gateway):
             yield
 
     def usage(self) -> RunUsage | None:

@@ -85,6 +85,10 @@ class RunDirectory(NamedTuple):
     def cassette(self) -> Path:
         return self.root / "cassette.jsonl"
 
+    @property
+    def egress_log(self) -> Path:
+        return self.root / "egress.jsonl"
+
     def agent(self, agent_id: str) -> Path:
         """Return the directory of what belongs to one agent: its sockets and its specs."""
         return self.root / "agents" / agent_id

@@ -49,6 +49,7 @@ class Tape:
         cache_in: Path | None,
         replay: Replay | None,
         noticed: Callable[[str], None],
+        secrets: Sequence[str] = (),
     ) -> None:
         self._record_to = record_to
         self._cache_in = cache_in
@@ -56,6 +57,7 @@ class Tape:
         self._config = config
         self._replay = replay
         self._noticed = noticed
+        self._secrets = tuple(secrets)
         self._replaying: Replaying | None = None
         self._caching: Caching | None = None
         self._writer: CassetteWriter | None = None
@@ -72,7 +74,8 @@ class Tape:
             return None
         from runner.gateway.redaction import Redactor
 
-        redact = Redactor(route.credential.reveal() for route in routes if route.credential)
+        redact = Redactor(self._secrets)
+        redact.learn(route.credential.reveal() for route in routes if route.credential)
         calls = self._answering(redact, retry, stall_timeout_seconds, limiter)
         return calls if self._record_to is None else self._recording(calls, self._record_to, redact)
 

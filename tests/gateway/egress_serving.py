@@ -11,7 +11,7 @@ from aiohttp import web
 
 from runner.config.egress_rules import parse_rules
 from runner.contract.agent_socket import EGRESS_SOCKET_NAME
-from runner.gateway.egress import EGRESS_LOG, EgressProxy
+from runner.gateway.egress import EgressProxy
 from runner.gateway.egress_meter import EgressLimits, EgressMeter
 from runner.gateway.lookups import Resolve
 
@@ -77,7 +77,7 @@ async def proxied(
     """Serve a proxy below `directory` that allows these entries."""
     socket_dir = directory / agent_id
     socket_dir.mkdir(parents=True, exist_ok=True)
-    log = directory / EGRESS_LOG
+    log = directory / "egress.jsonl"
     with _entered(meter, limits, log) as shared:
         async with EgressProxy(
             agent_id, parse_rules(allow), socket_dir=socket_dir, meter=shared, resolve=resolve
