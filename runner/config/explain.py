@@ -7,6 +7,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from runner.config.fields import choices, field_at, model_at, range_of
+from runner.config.mcp import McpServerConfig
 from runner.config.models import (
     AgentConfig,
     BackendConfig,
@@ -30,6 +31,7 @@ _HOMES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("runner.budget", BudgetConfig),
     ("runner.network", NetworkConfig),
     ("command_line_docker_credentials", RawCredentials),
+    ("mcp_servers", McpServerConfig),
     ("the top level", RunConfig),
 )
 _YAML_BOOLS = frozenset({"yes", "no", "on", "off"})
@@ -135,6 +137,7 @@ _EXAMPLES = {
     "type": "write type: openai, or another provider",
     "model": "name the model as the provider calls it",
     "url": "write url: https://host",
+    "command": "name the program that is started in the agent's container",
     "paths": "write paths: [/repos/**], with all that agents may ask for",
 }
 

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from runner.config import checks
 from runner.config.examples import EXAMPLE_PREFIX, find_example
 from runner.config.explain import findings
+from runner.config.mcp_mapping import with_listed_servers
 from runner.config.models import BackendConfig, RunConfig
 from runner.config.network_checks import network_findings
 from runner.config.overrides import FLAG, apply_overrides
@@ -169,6 +170,7 @@ class _Places(NamedTuple):
 
 def _loaded(document: Document, shown: str, overrides: Sequence[str]) -> LoadedConfig:
     document, single = _as_list(document, shown)
+    document = with_listed_servers(document)
     changed = apply_overrides(document.data, overrides)
     data = document.data
     places = _Places(shown, document, changed, single)

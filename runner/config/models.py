@@ -12,6 +12,7 @@ from pydantic import (
 
 from runner.config.command_line import CommandLine
 from runner.config.context_paths import ContextPath
+from runner.config.mcp import McpServers
 from runner.config.network import NetworkConfig, Services
 from runner.config.problems import listed, shown
 from runner.config.providers import PROVIDERS, Provider
@@ -103,8 +104,8 @@ class BackendConfig(Sampling, CommandLine, ToolChoice):
     api_version: Name | None = None
     """azure_openai: not needed, the v1 surface has no versions."""
 
-    mcp_servers: NotYet = None
-    """Tool servers."""
+    mcp_servers: McpServers = ()
+    """Tool servers that are started in the agent's container; also a mapping, name to server."""
     enable_web_search: NotYet = None
     """The provider's own web search."""
     enable_code_execution: NotYet = None
@@ -115,7 +116,7 @@ class BackendConfig(Sampling, CommandLine, ToolChoice):
     @property
     def acts(self) -> bool:
         """The agent has tools, and so a workspace and a container of its own."""
-        return self.cwd is not None or self.enable_mcp_command_line
+        return self.cwd is not None or self.enable_mcp_command_line or bool(self.mcp_servers)
 
     @property
     def provider(self) -> Provider:

@@ -38,6 +38,8 @@ class AgentTools(SpecPart):
     """What its workspace may hold."""
     is_asked: bool = False
     """Its tool server knows of more tools: those of MCP servers."""
+    ready_seconds: PositiveFloat = 30.0
+    """How long its tool server may take until it is ready."""
     max_steps: PositiveInt = 50
     """Replies with tool calls that are carried out in one turn."""
     max_result_chars: PositiveInt = 1_000_000

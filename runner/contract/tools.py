@@ -47,8 +47,6 @@ class Hello(ToolPart):
     """Tools that are only known once the server runs: those of MCP servers."""
     problems: tuple[str, ...] = ()
     """What could not be started, each in a sentence: an MCP server, for instance."""
-    instructions: tuple[str, ...] = ()
-    """What MCP servers say of how their tools are used, for the model."""
 
 
 class Call(ToolPart):

@@ -18,6 +18,8 @@ from runner.host.run_store import NewRun, RunStore
 from runner.host.shared_paths import SharedPath
 
 _DEFAULT_ANSWERS = "temp_workspaces"
+READY_SECONDS = 30.0
+"""How long a tool server may take beside its MCP servers, which are started side by side."""
 
 
 class ActingAgent(NamedTuple):
@@ -43,10 +45,14 @@ class ActingAgent(NamedTuple):
     @property
     def tools(self) -> AgentTools:
         """Return what coordination is told."""
+        servers = self.config.backend.mcp_servers
         return AgentTools(
             workspace=str(self.workspace),
             answers=self.answers,
             names=tool_names(self.config.backend),
+            is_asked=bool(servers),
+            ready_seconds=READY_SECONDS
+            + max((s.startup_timeout_seconds for s in servers), default=0),
         )
 
     @property
@@ -70,6 +76,9 @@ class ActingAgent(NamedTuple):
             ),
             enforce_read_before_delete=backend.enforce_read_before_delete,
             commands=commands if backend.enable_mcp_command_line else None,
+            mcp_servers=tuple(server.spec for server in backend.mcp_servers),
+            allowed_tools=backend.allowed_tools,
+            exclude_tools=backend.exclude_tools,
         )
 
 

@@ -45,11 +45,7 @@ async def serve(spec: ToolServerSpec, socket_path: str) -> None:
 
             offer = await stack.enter_async_context(mcp_servers(spec))
             tools |= offer.tools
-            hello = Hello(
-                tools=offer.definitions,
-                problems=offer.problems,
-                instructions=offer.instructions,
-            )
+            hello = Hello(tools=offer.definitions, problems=offer.problems)
         connection = Connection(writer, tools)
         connection.say(hello)
         await connection.answer(reader)

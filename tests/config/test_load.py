@@ -94,7 +94,7 @@ timeout_settings:
 
 
 NOT_YET = (
-    "mcp_servers: [{name: x, command: y}]",
+    "enable_code_execution: true",
     "enable_web_search: true",
 )
 

@@ -91,7 +91,8 @@ def test_named_secrets(tmp_path: Path) -> None:
     server = "{name: x, env: {MY_TOKEN: hunter2, OTHER: ok, DB_PASSWORD: '${DB_PASSWORD}'}}"
     found = problems(tmp_path, agent(f"type: openai, model: m, mcp_servers: [{server}]"))
     assert any("env.MY_TOKEN: has a literal secret in it" in line for line in found)
-    assert not any("hunter2" in line or "DB_PASSWORD" in line for line in found)
+    assert not any("hunter2" in line for line in found)
+    assert not any("DB_PASSWORD" in line and "literal secret" in line for line in found)
 
 
 @pytest.mark.parametrize(

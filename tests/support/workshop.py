@@ -15,6 +15,7 @@ from runner.contract.tools import (
     Cancel,
     CommandSettings,
     Hello,
+    McpServerSpec,
     Result,
     ToolServerSpec,
     frame,
@@ -34,6 +35,7 @@ class Workshop:
     def __init__(self, directory: Path, provider: Provider, reply: Reply | None = None) -> None:
         self._directory = directory
         self._reply = reply
+        self._servers: tuple[McpServerSpec, ...] = ()
         self._stack = ExitStack()
         self.cancelled: list[int] = []
         """Numbers of the calls that a scripted tool server was told to end."""
@@ -49,10 +51,14 @@ class Workshop:
     def workspace(self, agent_id: str) -> Path:
         return self._directory / "workspaces" / agent_id
 
+    def servers(self, *specs: McpServerSpec) -> None:
+        """Let real tool servers start MCP servers; members have to be asked with `is_asked`."""
+        self._servers = specs
+
     def members(
         self, *ids: str, names: tuple[str, ...] = ("execute_command",), **settings: Any
     ) -> tuple[AgentSpec, ...]:
-        """Return agents that act; `max_steps` and `max_result_chars` may be among the settings."""
+        """Return agents that act; limits of `AgentTools` may be among the settings."""
         limits = {key: settings.pop(key) for key in _LIMITS if key in settings}
         return tuple(self._member(name, names, limits, settings) for name in ids)
 
@@ -71,7 +77,8 @@ class Workshop:
             return
         socket_path = self._directory / "agents" / agent_id / TOOLS_SOCKET
         if self._reply is None:
-            self._stack.enter_context(_real(agent_id, self.workspace(agent_id), socket_path))
+            started_server = _real(agent_id, self.workspace(agent_id), socket_path, self._servers)
+            self._stack.enter_context(started_server)
         else:
             self._stack.enter_context(self._scripted(socket_path, self._reply))
 
@@ -101,16 +108,19 @@ class Workshop:
                     connection.sendall(frame(result.model_copy(update={"id": message.id})))
 
 
-_LIMITS = ("max_steps", "max_result_chars")
+_LIMITS = ("max_steps", "max_result_chars", "is_asked", "ready_seconds")
 
 
 @contextmanager
-def _real(agent_id: str, workspace: Path, socket_path: Path) -> Iterator[None]:
+def _real(
+    agent_id: str, workspace: Path, socket_path: Path, servers: tuple[McpServerSpec, ...]
+) -> Iterator[None]:
     spec = ToolServerSpec(
         agent_id=agent_id,
         workspace=str(workspace),
         answers="/answers",
         commands=CommandSettings(),
+        mcp_servers=servers,
     )
     spec_file = socket_path.with_name("tools.json")
     spec_file.write_text(spec.model_dump_json())

@@ -147,7 +147,14 @@ def test_a_server_that_prints_beside_the_protocol(tmp_path: Path) -> None:
             done = server.call(f"mcp__odd__{tool}", size=size)
             assert done.text == f'{tool}: {{"size": {size}}}'
         assert server.call("mcp__odd__shout", size=10_000_000).result.is_error is False
-        assert server.hello.instructions == ("Of the tools mcp__odd__…: Call echo first.",)
+
+
+def test_what_a_server_says_of_its_tools(tmp_path: Path) -> None:
+    """A server's instructions stand with the first of its tools, as plain text."""
+    with tool_server(tmp_path, mcp_servers=(odd(allowed_tools=("echo", "fail")),)) as server:
+        first, second = (tool.description for tool in server.hello.tools)
+    assert first == "Does echo.\n\nOf all tools of this server: Call echo first."
+    assert second == "Does fail."
 
 
 def test_a_long_result_is_cut_in_the_middle(tmp_path: Path) -> None:

@@ -53,8 +53,8 @@ class Hands:
         )
 
     async def offered(self) -> tuple[Tool, ...]:
-        """Return the agent's tools. Raises ModelFailure."""
-        definitions = await self._toolbox.definitions()
+        """Return the agent's tools. Raises ModelFailure, LinkLostError."""
+        definitions = await self._toolbox.definitions(self._hear)
         return tuple(Tool(d.name, d.description, dict(d.parameters)) for d in definitions)
 
     async def carry_out(self, calls: Sequence[ReadyCall]) -> list[ToolResult]:

@@ -12,13 +12,11 @@ from pydantic import JsonValue
 
 from runner.contract.run_socket import ContainerAction
 from runner.contract.spec import AgentTools
-from runner.contract.tools import AGENTS_DIR, TOOLS_SOCKET, Result, ToolDefinition
+from runner.contract.text import one_line
+from runner.contract.tools import AGENTS_DIR, MCP_PREFIX, TOOLS_SOCKET, Result, ToolDefinition
 from runner.coordination.acting.link import Hear, LinkLostError, ToolLink
 from runner.coordination.models.client import ModelClient
 from runner.coordination.models.stream import ModelFailure
-
-READY_SECONDS = 30.0
-"""How long a tool server may take until it is ready."""
 
 
 class Toolbox:
@@ -33,6 +31,7 @@ class Toolbox:
         self._link = ToolLink(Path(agents_dir) / agent_id / TOOLS_SOCKET)
         self._starting = asyncio.Lock()
         self._was_up = False
+        self._problems: tuple[str, ...] = ()
 
     async def __aenter__(self) -> Self:
         await self._link.__aenter__()
@@ -41,11 +40,22 @@ class Toolbox:
     async def __aexit__(self, *exc_info: object) -> None:
         await self._link.__aexit__(*exc_info)
 
-    async def definitions(self) -> tuple[ToolDefinition, ...]:
-        """Return the tools that the agent is offered."""
+    async def definitions(self, hear: Hear) -> tuple[ToolDefinition, ...]:
+        """Return the tools that the agent is offered; `hear` gets what is wrong with them.
+
+        Raises LinkLostError or ModelFailure where only the tool server knows, and cannot be had.
+        """
         from runner.contract.builtin_tools import BUILTIN_TOOLS  # runs that only talk need none
 
-        return tuple(BUILTIN_TOOLS[name] for name in self._tools.names)
+        builtin = tuple(BUILTIN_TOOLS[name] for name in self._tools.names)
+        if not self._tools.is_asked:
+            return builtin
+        await self._ensure()
+        hello = await self._link.hello(self._tools.ready_seconds)
+        if hello.problems != self._problems:
+            self._problems = hello.problems
+            hear("".join(f"{one_line(problem)}\n" for problem in hello.problems))
+        return (*builtin, *(tool for tool in hello.tools if tool.name.startswith(MCP_PREFIX)))
 
     async def call(self, tool: str, arguments: dict[str, JsonValue], hear: Hear) -> Result:
         """Make a call; what keeps it from being carried out is a result too."""
@@ -66,7 +76,7 @@ class Toolbox:
                 return None
             action: ContainerAction = "replace" if self._was_up else "start"
             death = await self._client.ask_container(self._agent_id, action)
-            await self._link.hello(READY_SECONDS)
+            await self._link.hello(self._tools.ready_seconds)
             self._was_up = True
             return death
 

@@ -17,8 +17,8 @@ from runner.tools.mcp.schemas import SchemaMistake, usable_schema
 from runner.tools.mcp.server import MAX_TOOLS, Listing, McpServer, ServerError
 from runner.tools.mcp.stdio import stdio_transport
 
-MAX_DESCRIPTION_CHARS = 4_000
-MAX_INSTRUCTIONS_CHARS = 4_000
+MAX_DESCRIPTION_CHARS = 2_000
+MAX_INSTRUCTIONS_CHARS = 1_900
 MAX_PROBLEMS = 20
 """Of one server."""
 MAX_OFFERED = 128
@@ -34,7 +34,6 @@ class Offer(NamedTuple):
     """By the name under which they are offered."""
     definitions: tuple[ToolDefinition, ...]
     problems: tuple[str, ...]
-    instructions: tuple[str, ...]
 
 
 @asynccontextmanager
@@ -63,7 +62,7 @@ def offer_of(
     agent: ToolServerSpec, started: Sequence[tuple[McpServer, Listing | ServerError]]
 ) -> Offer:
     """Return what servers that have been started offer."""
-    offer = Offer({}, (), (), ())
+    offer = Offer({}, (), ())
     for server, listing in started:
         if isinstance(listing, ServerError):
             problem = f"the MCP server {server.spec.name} {listing}"
@@ -90,16 +89,18 @@ def _with_server(offer: Offer, agent: ToolServerSpec, server: McpServer, listing
         tools[definition.name] = _tool(server, tool.name)
         definitions.append(definition)
         room -= _size(definition)
+    first = len(offer.definitions)
+    definitions[first : first + 1] = (_instructed(d, listing) for d in definitions[first:][:1])
+    return Offer(tools, tuple(definitions), (*offer.problems, *problems[:MAX_PROBLEMS]))
+
+
+def _instructed(first: ToolDefinition, listing: Listing) -> ToolDefinition:
+    """Return a server's first tool with what the server says of all its tools."""
     said = printable(encodable(listing.instructions)).strip()[:MAX_INSTRUCTIONS_CHARS]
-    instructions = (
-        (*offer.instructions, f"Of the tools mcp__{spec.name}__…: {said}") if said else ()
-    )
-    return Offer(
-        tools,
-        tuple(definitions),
-        (*offer.problems, *problems[:MAX_PROBLEMS]),
-        instructions or offer.instructions,
-    )
+    if not said:
+        return first
+    text = f"{first.description}\n\nOf all tools of this server: {said}"
+    return first.model_copy(update={"description": text})
 
 
 def _size(definition: ToolDefinition) -> int:
