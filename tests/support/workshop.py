@@ -32,9 +32,16 @@ Reply = Callable[[Call], Result | None]
 class Workshop:
     """Workspaces, and a tool server for each agent that makes a call; a context manager."""
 
-    def __init__(self, directory: Path, provider: Provider, reply: Reply | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        provider: Provider,
+        reply: Reply | None = None,
+        hello: Hello = Hello(),  # noqa: B008  # frozen
+    ) -> None:
         self._directory = directory
         self._reply = reply
+        self._hello = hello
         self._servers: tuple[McpServerSpec, ...] = ()
         self._stack = ExitStack()
         self.cancelled: list[int] = []
@@ -95,7 +102,7 @@ class Workshop:
             thread.join(DEADLINE_SECONDS)
 
     def _serve(self, connection: socket.socket, reply: Reply) -> None:
-        connection.sendall(frame(Hello()))
+        connection.sendall(frame(self._hello))
         with connection.makefile("rb") as lines:
             for line in lines:
                 message = TO_SERVER.validate_json(line)

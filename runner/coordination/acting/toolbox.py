@@ -12,8 +12,8 @@ from pydantic import JsonValue
 
 from runner.contract.run_socket import ContainerAction
 from runner.contract.spec import AgentTools
-from runner.contract.text import one_line
-from runner.contract.tools import AGENTS_DIR, MCP_PREFIX, TOOLS_SOCKET, Result, ToolDefinition
+from runner.contract.tools import AGENTS_DIR, TOOLS_SOCKET, Result, ToolDefinition
+from runner.coordination.acting.hello import server_tools
 from runner.coordination.acting.link import Hear, LinkLostError, ToolLink
 from runner.coordination.models.client import ModelClient
 from runner.coordination.models.stream import ModelFailure
@@ -51,11 +51,11 @@ class Toolbox:
         if not self._tools.is_asked:
             return builtin
         await self._ensure()
-        hello = await self._link.hello(self._tools.ready_seconds)
-        if hello.problems != self._problems:
-            self._problems = hello.problems
-            hear("".join(f"{one_line(problem)}\n" for problem in hello.problems))
-        return (*builtin, *(tool for tool in hello.tools if tool.name.startswith(MCP_PREFIX)))
+        known = server_tools(await self._link.hello(self._tools.ready_seconds))
+        if known.problems != self._problems:
+            self._problems = known.problems
+            hear("".join(f"{problem}\n" for problem in known.problems))
+        return (*builtin, *known.definitions)
 
     async def call(self, tool: str, arguments: dict[str, JsonValue], hear: Hear) -> Result:
         """Make a call; what keeps it from being carried out is a result too."""
