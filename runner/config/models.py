@@ -28,6 +28,7 @@ from runner.config.values import (
     Seconds,
     checked_agent_id,
     checked_agents,
+    checked_disk,
     checked_image,
     checked_known_type,
     checked_memory,
@@ -305,8 +306,8 @@ class RunnerConfig(ConfigPart):
     """A program that prints the credential whose variable stands for `{name}`, else at the end."""
     tools: ToolsConfig = ToolsConfig()
     """Agents' work with their tools."""
-    disk: NotYet = None
-    """The most room that a run may use on disk."""
+    disk: Annotated[str, AfterValidator(checked_disk)] = "10g"
+    """The most that an agent's workspace may hold."""
     network: NetworkConfig = NetworkConfig()
     """Hosts that agents may reach."""
     services: Services = Field(default_factory=dict)
@@ -321,6 +322,10 @@ class RunnerConfig(ConfigPart):
     @property
     def memory_bytes(self) -> int:
         return memory_bytes(self.memory) or 0
+
+    @property
+    def disk_bytes(self) -> int:
+        return memory_bytes(self.disk) or 0
 
 
 class RunConfig(ConfigPart):

@@ -95,6 +95,13 @@ def checked_memory(value: str) -> str:
     return value
 
 
+def checked_disk(value: str) -> str:
+    size = memory_bytes(value)
+    if size is None or not 16 * 1024**2 <= size <= 64 * 1024**4:
+        raise wrong(f"{shown(value)} is no amount of disk (allowed: 16m to 64t, as in '10g')")
+    return value
+
+
 def checked_image(value: str) -> str:
     if not _IMAGE.fullmatch(value):
         raise wrong(f"{shown(value)} is no image name (allowed: name, name:tag, name@digest)")

@@ -13,6 +13,7 @@ from runner.contract.tools import CommandSettings, ToolServerSpec
 from runner.host.agent_container_spec import AgentContainer
 from runner.host.agent_environment import agent_environment
 from runner.host.container_spec import DEFAULT_CPUS, Limits, RunContainer, run_labels
+from runner.host.disk_limit import DiskLimit
 from runner.host.reach import Reach
 from runner.host.run_store import NewRun, RunStore
 from runner.host.shared_paths import SharedPath
@@ -32,6 +33,8 @@ class ActingAgent(NamedTuple):
     spec_file: Path
     socket_dir: Path
     """Holds the sockets that the host serves to the agent."""
+    disk: DiskLimit
+    """What the workspace may hold."""
     answers: str
     """Where the agent sees what others have in their workspaces."""
     shared: tuple[SharedPath, ...] = ()
@@ -49,6 +52,7 @@ class ActingAgent(NamedTuple):
         return AgentTools(
             workspace=str(self.workspace),
             answers=self.answers,
+            disk_bytes=self.disk.bytes,
             names=tool_names(self.config.backend),
             is_asked=bool(servers),
             ready_seconds=READY_SECONDS
@@ -101,6 +105,7 @@ def make_acting_agents(
             tool_dir=tool_dir,
             spec_file=private / "tools.json",
             socket_dir=socket_dir,
+            disk=DiskLimit(config.runner.disk_bytes, config.runner.disk),
             answers=str(answers),
             shared=shared,
         )
@@ -127,6 +132,7 @@ def agent_containers(
             user=run.user,
             limits=_limits(agent.config),
             memory_limit=agent.config.backend.command_line_docker_memory_limit,
+            disk=agent.disk,
             labels=run_labels(run),
             spec_file=agent.spec_file,
             tool_dir=agent.tool_dir,

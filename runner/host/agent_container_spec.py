@@ -18,6 +18,7 @@ from runner.host.container_spec import (
     container_name,
     hardened,
 )
+from runner.host.disk_limit import DiskLimit
 from runner.host.portable_tools import PORTABLE_COMMAND, PORTABLE_ROOT
 from runner.host.shared_paths import SharedPath
 
@@ -36,6 +37,8 @@ class AgentContainer(NamedTuple):
     limits: Limits
     memory_limit: str
     """The memory limit in the user's words."""
+    disk: DiskLimit
+    """What the workspace may hold."""
     labels: Mapping[str, str]
     """Of the run."""
     spec_file: Path
@@ -66,12 +69,15 @@ def agent_arguments(container: AgentContainer) -> Mapping[str, Any]:
     """Return the body of the engine's "create container" request."""
     raw = {name: credential.reveal() for name, credential in container.raw.items()}
     environment = {"LANG": "C.UTF-8", **raw, "HOME": "/tmp", **container.environment}  # noqa: S108
-    host = hardened(
-        container.user,
-        container.limits,
-        _mounts(container),
-        {"/tmp": _TMPFS_OPTIONS},  # noqa: S108
-    )
+    host = {
+        **hardened(
+            container.user,
+            container.limits,
+            _mounts(container),
+            {"/tmp": _TMPFS_OPTIONS},  # noqa: S108
+        ),
+        "Ulimits": [_file_size(container.disk)],
+    }
     return {
         "Image": container.image,
         "Entrypoint": list(PORTABLE_COMMAND if container.portable else _TOOL_SERVER),
@@ -86,6 +92,11 @@ def agent_arguments(container: AgentContainer) -> Mapping[str, Any]:
         "StopSignal": "SIGTERM",
         "HostConfig": {**host, "NetworkMode": "bridge"} if container.is_bridged else host,
     }
+
+
+def _file_size(disk: DiskLimit) -> dict[str, Any]:
+    """Return the bound of single files: the kernel's own, which nobody can be too quick for."""
+    return {"Name": "fsize", "Soft": disk.file_bytes, "Hard": disk.file_bytes}
 
 
 def _mounts(container: AgentContainer) -> list[Mount]:

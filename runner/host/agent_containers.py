@@ -15,6 +15,7 @@ from runner.contract.status import AgentErrorType
 from runner.errors import RunnerError
 from runner.gateway.refusal import Refusal
 from runner.host.agent_container_spec import AgentContainer, agent_arguments, agent_container_name
+from runner.host.disk_watch import DiskWatch, Tenant
 from runner.host.engine import ContainerState, Engine
 from runner.host.stillness import Stillness
 
@@ -29,11 +30,14 @@ class AgentContainers:
 
     def __init__(self, engine: Engine, plans: Mapping[str, AgentContainer]) -> None:
         self._agents = {name: _Agent(engine, plan) for name, plan in plans.items()}
+        self._watch = DiskWatch({n: a.tenant for n, a in self._agents.items()}, engine.kill)
 
     async def __aenter__(self) -> Self:
+        await self._watch.__aenter__()
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._watch.__aexit__(*exc_info)
         await asyncio.gather(*(agent.remove() for agent in self._agents.values()))
 
     async def answer(self, agent_id: str, request: ContainerRequest) -> ContainerReply:
@@ -58,6 +62,7 @@ class _Agent:
         self._stillness = Stillness(engine)
         self._id: str | None = None
         self._deaths = 0
+        self.tenant = Tenant(plan.workspace, plan.disk, lambda: self._id)
 
     async def answer(self, request: ContainerRequest) -> ContainerReply:
         async with self._lock:
@@ -75,7 +80,12 @@ class _Agent:
 
     async def _start(self) -> None:
         if self._id is None:
+            self._check_disk()
             self._id = await asyncio.to_thread(self._create_and_start)
+
+    def _check_disk(self) -> None:
+        if why := self.tenant.refusal:
+            raise Refusal(409, why, type=AgentErrorType.TOOL)
 
     def _create_and_start(self) -> str:
         created = self._engine.create(self._name, self._plan.image, agent_arguments(self._plan))
@@ -101,9 +111,10 @@ class _Agent:
             if time.monotonic() > give_up:
                 break
             time.sleep(0.02)
+        death = self.tenant.reason(self._id) or explained(state, self._plan.memory_limit)
         self._engine.remove(self._id)
         self._id = None
-        return explained(state, self._plan.memory_limit)
+        return death
 
     async def remove(self) -> None:
         async with self._lock:

@@ -114,7 +114,6 @@ def test_not_available_yet(key: str, tmp_path: Path) -> None:
         "orchestrator: {coordination: {enable_planning_mode: true}}",
         "orchestrator: {coordination: {max_orchestration_restarts: 1}}",
         "runner: {nested: {enabled: true}}",
-        "runner: {disk: 2g}",
         "memory: {enabled: true}",
     ],
 )
@@ -153,6 +152,9 @@ def test_null_is_not_set_but_a_key_must_be_known(tmp_path: Path) -> None:
         ("runner: {memory: 2g, cpus: 1.5, pids: 100, image: 'my/image:1'}", ""),
         ("runner: {memory: 2x}", "is no amount of memory (allowed: 64m to 4t, as in '2g')"),
         ("runner: {memory: 1k}", "is no amount of memory"),
+        ("runner: {disk: 2g}", ""),
+        ("runner: {disk: 2x}", "is no amount of disk (allowed: 16m to 64t, as in '10g')"),
+        ("runner: {disk: 1m}", "is no amount of disk"),
         ("runner: {memory: 2}", "must be text, not the number 2: put '2' in quotes"),
         ("runner: {cpus: .inf}", "is out of range (allowed: 0.05 to 512)"),
         ("runner: {cpus: -1}", "is out of range"),

@@ -112,3 +112,31 @@ def test_what_an_agent_sees_of_the_users_files(
     assert '"id": "model-agent_a"' in told
     assert "runs" not in told
     assert (project.directory / "notes" / "a.txt").read_text() == "a note\n"
+
+
+FILLING = "i=0; while :; do i=$((i + 1)); head -c 4M /dev/zero > part$i; sleep 0.05; done"
+
+
+def test_an_agent_that_fills_its_workspace_is_told(
+    project: Project, provider: Provider, engine_view: EngineView
+) -> None:
+    """Its container is ended and the reason told; in the next one it tidies up and goes on."""
+    steps = (
+        command("head -c 200M /dev/zero > big; echo code $?; rm big"),
+        command(FILLING),
+        command("rm part*; echo tidy"),
+        Text("Done."),
+    )
+    provider.play(Script(rules=(Rule(steps),)))
+    project.write_config(
+        provider.url, agents=("agent_a",), backend=COMMANDS, runner={"disk": "64m"}
+    )
+    done = project.answer()
+    assert_ended(done, ExitCode.SUCCESS, engine_view, project)
+    asked = json.loads(provider.requests[-1].body)
+    results = [item["content"] for item in asked["messages"] if item["role"] == "tool"]
+    assert "code 153" in results[0]
+    assert "its workspace holds more than runner.disk allows (64m)" in results[1]
+    assert "tidy" in results[2]
+    [workspace] = project.directory.glob(".massgen/workspaces/workspace_*")
+    assert list(workspace.iterdir()) == []

@@ -9,6 +9,7 @@ from runner.errors import ConfigurationError
 from runner.gateway.credentials import Credential
 from runner.host.agent_container_spec import AgentContainer, agent_arguments
 from runner.host.container_spec import ContainerUser, Limits
+from runner.host.disk_limit import DiskLimit
 from runner.host.reach import Reach, reach_of
 from tests.config.loading import agent, load
 
@@ -87,6 +88,7 @@ def test_the_container(is_bridged: bool, network: str) -> None:
         user=ContainerUser("1000:1000", "", 1000),
         limits=Limits(1 << 30, 1.5, 128),
         memory_limit="1g",
+        disk=DiskLimit(64 << 20, "64m"),
         labels={},
         spec_file=Path("/w/tools.json"),
         tool_dir=Path("/w/tools"),
@@ -103,6 +105,9 @@ def test_the_container(is_bridged: bool, network: str) -> None:
     assert arguments["HostConfig"]["NetworkMode"] == network
     assert arguments["NetworkDisabled"] is not is_bridged
     assert arguments["HostConfig"]["CapDrop"] == ["ALL"]
+    assert arguments["HostConfig"]["Ulimits"] == [
+        {"Name": "fsize", "Soft": 63 << 20, "Hard": 63 << 20}
+    ]
     assert sorted(arguments["Env"]) == [
         "HOME=/tmp",
         "LANG=C.UTF-8",
