@@ -77,13 +77,13 @@ def serving() -> Iterator[Site]:
 
 
 def looked(
-    project: Project, provider: Provider, script: str, **options: Any
+    project: Project, provider: Provider, script: str, *arguments: str, **options: Any
 ) -> tuple[Completed, dict[str, Any]]:
     """Let an agent run a program, and return what the program has seen."""
     program = f"{LOOK}{script}\nwith open('seen.json', 'w') as file: json.dump(seen, file)\n"
     call = ToolCall("execute_command", json.dumps({"command": f"python3 - <<'END'\n{program}END"}))
     provider.play(Script(rules=(Rule((ToolCalls((call,)), Text("Done."))),)))
-    done = project.answer(**options)
+    done = project.answer("What is there?", *arguments, **options)
     [workspace] = project.directory.glob(".massgen/workspaces/workspace_*")
     seen: dict[str, Any] = json.loads((workspace / "seen.json").read_text())
     return done, seen
@@ -157,6 +157,41 @@ seen["proxy"] = get("http://127.0.0.1:8701/")
     assert not (private / "egress.jsonl").exists()
     own = [p for p in private.rglob("*") if p.is_file() and private / "answers" not in p.parents]
     assert not [p for p in own if RAW.encode() in p.read_bytes()]
+
+
+def test_a_recording_has_no_credential_and_its_replay_needs_none(
+    project: Project, provider: Provider, engine_view: EngineView, site: Site
+) -> None:
+    """What an agent prints of its container is masked in the cassette; a replay asks no service."""
+    raw = {"allow_raw": True, "env_vars": ["RAW_TOKEN"]}
+    backend = {**ACTS, "command_line_docker_credentials": raw}
+    service = {
+        "url": f"http://127.0.0.1:{site.port}",
+        "headers": {"Authorization": "Bearer ${SITE_TOKEN}"},
+        "paths": ["/**"],
+    }
+    runner = {"services": {"site": service}}
+    project.write_config(provider.url, agents=("agent_a",), backend=backend, runner=runner)
+    script = """
+print(os.environ.get("RAW_TOKEN"))
+seen["answer"] = get(os.environ["SITE_SERVICE_URL"] + "/a")
+"""
+    env = {"RAW_TOKEN": RAW, "SITE_TOKEN": TOKEN}
+    done, seen = looked(project, provider, script, "--record", env=env)
+    status = assert_ended(done, ExitCode.SUCCESS, engine_view, project)
+    assert seen["answer"][0] == 200
+    assert RAW in provider.requests[-1].body.decode()
+    directory = project.directory / ".massgen"
+    cassette = directory / "runs" / status.meta.run_id / "cassette.jsonl"
+    assert RAW not in cassette.read_text()
+    [first] = directory.glob("workspaces/workspace_*")
+    replayed = project.massgen("replay", "--automation", program="massgen-runner")
+    assert_ended(replayed, ExitCode.SUCCESS, engine_view, project)
+    [second] = {*directory.glob("workspaces/workspace_*")} - {first}
+    status_code, said = json.loads((second / "seen.json").read_text())["answer"]
+    assert status_code == 503
+    assert "this is a replay" in said
+    assert len(site.seen) == 1
 
 
 def test_a_credential_that_is_missing(project: Project, provider: Provider) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from runner.errors import ConfigurationError
+from runner.gateway.credentials import secret_files
 from runner.gateway.raw_environment import raw_environment
 from tests.config.loading import agent, load
 
@@ -57,3 +58,9 @@ def test_what_cannot_be_passed(tmp_path: Path, value: str, said: str) -> None:
         raw(tmp_path, f"{value}, allow_raw: true", {"A": "planted"})
     assert said in str(caught.value)
     assert "planted" not in str(caught.value)
+
+
+def test_the_file_is_among_those_that_are_hidden(tmp_path: Path) -> None:
+    """A file of variables, of which an agent may get some, is known as a file of secrets."""
+    files = secret_files({"HOME": "/home/me"}, tmp_path, ["a.env", "~/b.env", "/etc/c.env"])
+    assert {tmp_path / "a.env", Path("/home/me/b.env"), Path("/etc/c.env")} <= {*files}
