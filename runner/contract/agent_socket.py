@@ -7,9 +7,9 @@ is the identity: no key is needed, and any that is sent is dropped.
 
 from typing import Literal, NamedTuple
 
-from runner.contract.spec import SOCKET_DIR, Dialect
+from runner.contract.spec import SOCKET_DIR
 
-AgentDialect = Dialect | Literal["gemini"]
+AgentDialect = Literal["chat", "messages", "gemini"]
 """What an agent's programs may speak: a dialect of coordination, or Gemini's own API."""
 
 AGENT_SOCKET_NAME = "agent.sock"

@@ -10,7 +10,7 @@ import pytest
 from runner.cli.validate import validate
 from tests.config.loading import MINIMAL, agent
 
-WARNED = agent("type: openai, model: m, cwd: w")
+WARNED = agent("type: openai, model: m, api_version: v1")
 WRONG = agent("type: opnai, model: m", "uy: {}\n")
 
 
@@ -37,7 +37,7 @@ def test_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     validate(str(path), False, False)
     out, err = capsys.readouterr()
     assert out == f"{path}: valid (0 errors, 1 warning)\n"
-    assert err.startswith(f"warning: {path}:3: agents.0.backend.cwd: ")
+    assert err.startswith(f"warning: {path}:3: agents.0.backend.api_version: ")
 
 
 def test_for_programs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
