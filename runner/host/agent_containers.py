@@ -94,6 +94,7 @@ class _Agent:
 
     async def _replace(self) -> ContainerReply:
         death = await asyncio.to_thread(self._buried)
+        self._check_disk()
         self._deaths += 1
         if self._deaths > MAX_DEATHS:
             raise Refusal(

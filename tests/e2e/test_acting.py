@@ -120,11 +120,13 @@ FILLING = "i=0; while :; do i=$((i + 1)); head -c 4M /dev/zero > part$i; sleep 0
 def test_an_agent_that_fills_its_workspace_is_told(
     project: Project, provider: Provider, engine_view: EngineView
 ) -> None:
-    """Its container is ended and the reason told; in the next one it tidies up and goes on."""
+    """Its container is ended and the reason told; the next one tidies up; a third is not made."""
     steps = (
         command("head -c 200M /dev/zero > big; echo code $?; rm big"),
         command(FILLING),
-        command("rm part*; echo tidy"),
+        command("rm part*; echo left: $(ls -A | wc -l)"),
+        command(FILLING),
+        *(command(f"echo {number}") for number in range(6)),
         Text("Done."),
     )
     provider.play(Script(rules=(Rule(steps),)))
@@ -137,6 +139,6 @@ def test_an_agent_that_fills_its_workspace_is_told(
     results = [item["content"] for item in asked["messages"] if item["role"] == "tool"]
     assert "code 153" in results[0]
     assert "its workspace holds more than runner.disk allows (64m)" in results[1]
-    assert "tidy" in results[2]
-    [workspace] = project.directory.glob(".massgen/workspaces/workspace_*")
-    assert list(workspace.iterdir()) == []
+    assert "left: 0" in results[2]
+    refusal = "it was ended 2 times for that, and is not made anew"
+    assert [refusal in result for result in results[3:]] == [True] * 7
