@@ -1,17 +1,24 @@
-"""Files of the user that agents may read, or that the winner may change. Runs on: host."""
+"""Files of the user that agents may read. Runs on: host."""
 
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
 from runner.config.problems import shown
-from runner.config.values import ConfigPart, wrong
+from runner.config.values import NOT_YET, ConfigPart, wrong
 from runner.contract.text import is_plain_line
 
 
 def _path(value: str) -> str:
     if not value.strip() or not is_plain_line(value):
         raise wrong(f"{shown(value)} is no path", "write path: docs/")
+    return value
+
+
+def _permission(value: str) -> str:
+    if value == "write":
+        remedy = "write permission: read; the winner's files are under final/ in the log"
+        raise wrong(f"'write' is {NOT_YET} (allowed: read)", remedy)
     return value
 
 
@@ -23,14 +30,14 @@ def _inner_path(value: str) -> str:
 
 
 class ContextPath(ConfigPart):
-    """A file or directory that agents see at the same path, read-only while they coordinate."""
+    """A file or directory that agents see at the same path, read-only."""
 
     path: Annotated[str, Field(max_length=4096), AfterValidator(_path)]
     """Relative paths are taken from the working directory."""
-    permission: Literal["read", "write"] = "read"
-    """`write`: the winner may change a copy, which is applied when the run has succeeded."""
+    permission: Annotated[Literal["read", "write"], AfterValidator(_permission)] = "read"
+    """`write`, for the winner, is not available yet."""
     protected_paths: Annotated[
         tuple[Annotated[str, Field(max_length=4096), AfterValidator(_inner_path)], ...],
         Field(strict=False),
     ] = ()
-    """What even the winner may not change, relative to `path`."""
+    """What no file tool changes, relative to `path`."""

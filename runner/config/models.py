@@ -185,7 +185,7 @@ class OrchestratorConfig(ConfigPart):
     coordination: Coordination = Coordination()
     """Planning and restarts."""
     context_paths: Annotated[tuple[ContextPath, ...], Field(strict=False, max_length=32)] = ()
-    """Files and directories that agents may read, or the winner change."""
+    """Files and directories that agents may read."""
     debug_final_answer: NotYet = None
     """Replaces the final answer, for tests."""
 

@@ -23,7 +23,6 @@ class SharedPath(NamedTuple):
     """Absolute, as the user named it: where agents see it."""
     source: Path
     """The same without links."""
-    is_writable: bool
     protected: tuple[str, ...]
     """Relative paths that even the winner may not change."""
     hidden_directories: tuple[Path, ...] = ()
@@ -58,7 +57,6 @@ def shared_paths(
             SharedPath(
                 target=target,
                 source=target.resolve(),
-                is_writable=item.permission == "write",
                 protected=item.protected_paths,
                 hidden_directories=tuple(_below(target, [store])),
                 hidden_files=tuple(_below(target, files)),
