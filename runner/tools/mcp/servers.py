@@ -23,8 +23,8 @@ MAX_PROBLEMS = 20
 """Of one server."""
 MAX_OFFERED = 128
 """Of all servers; some providers take no more."""
-MAX_OFFER_BYTES = 512 * 1024
-"""Of all definitions together."""
+MAX_OFFER_BYTES = 350_000
+"""Of all definitions together: coordination takes a little more."""
 
 
 class Offer(NamedTuple):
