@@ -85,10 +85,12 @@ class DiskWatch:
         tenants: Mapping[str, Tenant],
         kill: Callable[[str], None],
         look_seconds: float = LOOK_SECONDS,
+        room_of: Callable[[Path], Room] = Room.of,
     ) -> None:
         self._tenants = tenants
         self._kill = kill
         self._look_seconds = look_seconds
+        self._room_of = room_of
         self._stop = threading.Event()
         self._before: Room | None = None
         self._walked_at = 0.0
@@ -122,7 +124,7 @@ class DiskWatch:
         watched = {n: t for n, t in self._tenants.items() if t.to_watch is not None}
         if not watched:
             return
-        room = Room.of(next(iter(watched.values())).workspace)
+        room = self._room_of(next(iter(watched.values())).workspace)
         if not self._is_walk_due(room, watched):
             return
         self._before, self._walked_at = room, time.monotonic()
@@ -156,8 +158,7 @@ class DiskWatch:
     async def _keep_room(self, room: Room, watched: Mapping[str, Tenant]) -> None:
         """On a disk that is nearly full, end the container that filled it."""
         if not room.is_nearly_full:
-            for tenant in watched.values():
-                tenant.reference_bytes = tenant.found.bytes
+            _refer(watched)
             return
         growth = {
             name: tenant.found.bytes - tenant.reference_bytes
@@ -167,6 +168,7 @@ class DiskWatch:
         name = to_blame(growth)
         if name is not None:
             await self._end(watched[name], FULL_HOST)
+            _refer(watched)  # one at a time: the others have to go on writing to be next
 
     async def _end(self, tenant: Tenant, reason: str) -> None:
         """End a tenant's container, and allow what is there then. Raises RunnerError."""
@@ -182,4 +184,9 @@ class DiskWatch:
         most = 2 * tenant.allowance.entries
         tenant.found = await asyncio.to_thread(held, tenant.workspace, most, self._stop)
         tenant.allowance = allowance_after_death(tenant.limit, tenant.found)
+        tenant.reference_bytes = tenant.found.bytes
+
+
+def _refer(tenants: Mapping[str, Tenant]) -> None:
+    for tenant in tenants.values():
         tenant.reference_bytes = tenant.found.bytes

@@ -8,7 +8,7 @@ from runner.contract.outcome import ExitCode
 from tests.support.ends import assert_ended
 from tests.support.engine_view import EngineView
 from tests.support.massgen import Project
-from tests.support.provider import Provider, Rule, Script, Text, ToolCall, ToolCalls
+from tests.support.provider import Provider, Reply, Rule, Script, Text, ToolCall, ToolCalls
 
 pytestmark = pytest.mark.docker
 
@@ -121,7 +121,7 @@ def test_an_agent_that_fills_its_workspace_is_told(
     project: Project, provider: Provider, engine_view: EngineView
 ) -> None:
     """Its container is ended and the reason told; the next one tidies up; a third is not made."""
-    steps = (
+    steps: tuple[Reply, ...] = (
         command("head -c 200M /dev/zero > big; echo code $?; rm big"),
         command(FILLING),
         command("rm part*; echo left: $(ls -A | wc -l)"),

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from runner.errors import ExecutionError
-from runner.host.disk_limit import DiskLimit
+from runner.host.disk_limit import DiskLimit, Room
 from runner.host.disk_watch import DiskWatch, Tenant
 
 MIB = 1024**2
@@ -20,6 +20,8 @@ class Host:
         self.running = {"a": "a1", "b": "b1"}
         self.ended: list[str] = []
         self.failures = 0
+        self.looks = 0
+        self.whole_bytes: int | None = None
         self.tenants = {name: self._tenant(tmp_path, name) for name in self.running}
 
     def _tenant(self, tmp_path: Path, name: str) -> Tenant:
@@ -42,7 +44,21 @@ class Host:
                 await asyncio.sleep(0.01)
 
     def watch(self) -> DiskWatch:
-        return DiskWatch(self.tenants, self.kill, look_seconds=0.01)
+        return DiskWatch(self.tenants, self.kill, look_seconds=0.01, room_of=self.room)
+
+    def room(self, path: Path) -> Room:
+        """The real file system, or one of a size that holds the workspaces and nothing else."""
+        self.looks += 1
+        held = sum(f.stat().st_size for f in path.parent.rglob("*") if f.is_file())
+        whole = self.whole_bytes
+        return Room.of(path) if whole is None else Room(whole, whole - held, held, 0)
+
+    async def until_looked(self) -> None:
+        """Wait until the watch has looked twice more: once from beginning to end."""
+        enough = self.looks + 2
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while self.looks < enough:
+                await asyncio.sleep(0.01)
 
 
 def test_the_container_that_wrote_too_much_is_ended(tmp_path: Path) -> None:
@@ -96,3 +112,26 @@ def test_an_engine_that_fails_is_asked_again(tmp_path: Path) -> None:
 
     asyncio.run(watched())
     assert host.failures == 0
+
+
+def test_a_full_disk_costs_one_container_at_a_time(tmp_path: Path) -> None:
+    """Who filled it is ended; the other goes on, until it is the one that writes."""
+    host = Host(tmp_path)
+    host.whole_bytes = 24 * MIB
+    host.write("a", "before", 3)
+
+    async def watched() -> None:
+        async with host.watch():
+            await host.until_looked()
+            host.write("a", "small", 5)
+            host.write("b", "large", 15)
+            await host.until_ended("b1")
+            await host.until_looked()
+            assert host.ended == ["b1"]
+            host.write("a", "more", 2)
+            await host.until_ended("b1", "a1")
+
+    asyncio.run(watched())
+    reason = host.tenants["b"].reason("b1")
+    assert reason is not None
+    assert "the disk of the host is nearly full" in reason
