@@ -44,6 +44,8 @@ class AgentTools(SpecPart):
     """Replies with tool calls that are carried out in one turn."""
     max_result_chars: PositiveInt = 1_000_000
     """What the tools may return in one turn, in characters."""
+    call_seconds: PositiveFloat = 900.0
+    """How long a call may take that names no time limit of its own."""
 
 
 class AgentSpec(SpecPart):

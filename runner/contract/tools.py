@@ -8,7 +8,7 @@ says is hostile to coordination: an agent's programs can speak in its place.
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, PositiveInt, TypeAdapter
+from pydantic import BaseModel, ConfigDict, FailFast, Field, JsonValue, PositiveInt, TypeAdapter
 
 TOOLS_DIR = "/run/runner/tools"
 """In the agent container, read-only: holds the socket on which coordination listens."""
@@ -21,7 +21,13 @@ TOOLS_SPEC_PATH = "/run/runner/tools.json"
 
 MCP_PREFIX = "mcp__"
 """Begins the names of tools of MCP servers, and of no others."""
-MAX_FRAME_BYTES = 16 * 1024 * 1024
+MAX_FRAME_BYTES = 4 * 1024 * 1024
+"""With its newline. A hostile frame of this size is parsed within 50 ms; pictures have to fit."""
+MAX_HELLO_BYTES = 1024 * 1024
+"""A `Hello` may hold JSON of any shape, which takes far longer to parse than text."""
+MAX_IMAGES = 16
+MAX_CALL_OUTPUT_BYTES = 1024 * 1024
+"""Of all `Output` frames of one call: what goes beyond is not recorded, and need not be sent."""
 MAX_RESULT_CHARS = 100_000
 """Of a result's text, as the model is given it; what is longer is cut in the middle."""
 
@@ -43,9 +49,9 @@ class Hello(ToolPart):
     """The first frame of a tool server that is ready."""
 
     kind: Literal["hello"] = "hello"
-    tools: tuple[ToolDefinition, ...] = ()
+    tools: Annotated[tuple[ToolDefinition, ...], FailFast()] = ()
     """Tools that are only known once the server runs: those of MCP servers."""
-    problems: tuple[str, ...] = ()
+    problems: Annotated[tuple[str, ...], FailFast()] = ()
     """What could not be started, each in a sentence: an MCP server, for instance."""
 
 
@@ -87,14 +93,15 @@ class Result(ToolPart):
     is_error: bool = False
     exit_code: int | None = None
     """Of a command that has ended."""
-    images: tuple[Image, ...] = ()
+    images: Annotated[tuple[Image, ...], FailFast(), Field(max_length=MAX_IMAGES)] = ()
 
 
 ToServer = Annotated[Call | Cancel, Field(discriminator="kind")]
-FromServer = Annotated[Hello | Output | Result, Field(discriminator="kind")]
+Answer = Annotated[Output | Result, Field(discriminator="kind")]
 
 TO_SERVER: TypeAdapter[Call | Cancel] = TypeAdapter(ToServer)
-FROM_SERVER: TypeAdapter[Hello | Output | Result] = TypeAdapter(FromServer)
+FROM_SERVER: TypeAdapter[Output | Result] = TypeAdapter(Answer)
+"""What a tool server says after its `Hello`."""
 
 
 def frame(message: Hello | Call | Cancel | Output | Result) -> bytes:

@@ -18,6 +18,7 @@ from runner.coordination import state as rules
 from runner.coordination.acting.toolbox import Toolbox
 from runner.coordination.agent import Answered, Voted, present, take_turn
 from runner.coordination.models.client import ModelClient
+from runner.coordination.models.stream import Listener
 from runner.coordination.recorder import Recorder
 from runner.coordination.state import RunState, Transition
 from runner.coordination.talk import AgentFailedError, Seat
@@ -211,8 +212,10 @@ class Orchestrator:
 
     def _seat(self, agent_id: str) -> Seat:
         agent = next(agent for agent in self._spec.agents if agent.id == agent_id)
-        hear = partial(self._recorder.hear, agent_id)
-        return Seat(self._spec, agent, self._client, hear, self._toolboxes.get(agent_id))
+        hear: Listener = partial(self._recorder.hear, agent_id)
+        toolbox = self._toolboxes.get(agent_id)
+        listen = toolbox.overhearing(hear) if toolbox else hear
+        return Seat(self._spec, agent, self._client, listen, toolbox)
 
     def _refresh_usage(self) -> None:
         """Ask the host for its count beside the work; one question at a time is enough."""

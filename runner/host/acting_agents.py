@@ -21,6 +21,8 @@ from runner.host.shared_paths import SharedPath
 _DEFAULT_ANSWERS = "temp_workspaces"
 READY_SECONDS = 30.0
 """How long a tool server may take beside its MCP servers, which are started side by side."""
+_CALL_SECONDS = 900.0
+"""How long a call may take at the most that names no time limit, commands apart."""
 
 
 class ActingAgent(NamedTuple):
@@ -57,6 +59,7 @@ class ActingAgent(NamedTuple):
             is_asked=bool(servers),
             ready_seconds=READY_SECONDS
             + max((s.startup_timeout_seconds for s in servers), default=0),
+            call_seconds=max(_CALL_SECONDS, self.config.backend.command_line_timeout_seconds + 30),
         )
 
     @property

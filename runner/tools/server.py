@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from runner.contract.text import one_line
 from runner.contract.tools import (
+    MAX_CALL_OUTPUT_BYTES,
     MAX_FRAME_BYTES,
     MAX_RESULT_CHARS,
     TO_SERVER,
@@ -86,8 +87,13 @@ class Connection:
         task.add_done_callback(lambda _: self._calls.pop(message.id, None))
 
     async def _carry_out(self, call: Call) -> None:
+        room = MAX_CALL_OUTPUT_BYTES
+
         def emit(text: str) -> None:
-            self.say(Output(id=call.id, text=text))
+            nonlocal room
+            if room > 0:  # beyond, coordination records nothing; the result tells the model
+                room -= len(text)
+                self.say(Output(id=call.id, text=text))
 
         answer = await self._answer(call, emit)
         self.say(

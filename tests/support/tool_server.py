@@ -48,9 +48,7 @@ class ToolServer:
         self._number = 0
         self._results: dict[int, Result] = {}
         self._outputs: dict[int, list[str]] = {}
-        hello = self._next()
-        assert isinstance(hello, Hello)
-        self.hello = hello
+        self.hello = Hello.model_validate_json(self._line())
 
     def begin(self, tool: str, **arguments: Any) -> int:
         """Make a call and return its number."""
@@ -96,13 +94,14 @@ class ToolServer:
                     self._outputs.setdefault(message.id, []).append(message.text)
                 case Result():
                     self._results[message.id] = message
-                case Hello():
-                    raise AssertionError("a second hello")
 
-    def _next(self) -> Hello | Output | Result:
+    def _next(self) -> Output | Result:
+        return FROM_SERVER.validate_json(self._line())
+
+    def _line(self) -> bytes:
         line = self._lines.readline()
         assert line, f"the tool server has gone: exit code {self.process.wait(DEADLINE_SECONDS)}"
-        return FROM_SERVER.validate_json(line)
+        return line
 
 
 @contextlib.contextmanager

@@ -8,8 +8,11 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from pydantic import ValidationError
+
 from runner.contract.text import one_line
-from runner.contract.tools import MCP_PREFIX, Hello, ToolDefinition
+from runner.contract.tools import MAX_HELLO_BYTES, MCP_PREFIX, Hello, ToolDefinition
+from runner.coordination.acting.frames import FrameError
 
 MAX_TOOLS = 128
 """More than some providers take in all."""
@@ -27,6 +30,19 @@ class ServerTools(NamedTuple):
     definitions: tuple[ToolDefinition, ...]
     problems: tuple[str, ...]
     """Each is one line."""
+
+
+def read_hello(line: bytes | bytearray) -> Hello:
+    """Return a tool server's first frame. Raises FrameError."""
+    if len(line) > MAX_HELLO_BYTES:
+        raise FrameError(f"the first frame is longer than {MAX_HELLO_BYTES} bytes")
+    try:
+        hello = Hello.model_validate_json(line)
+    except ValidationError as error:
+        raise FrameError("the first frame is no Hello") from error
+    if "kind" not in hello.model_fields_set:
+        raise FrameError("the first frame does not say what it is")
+    return hello
 
 
 def server_tools(hello: Hello) -> ServerTools:

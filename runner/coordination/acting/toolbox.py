@@ -1,7 +1,8 @@
 """The tools of one agent: what it is offered, and how a call is made. Runs on: the run container.
 
-The agent's container is asked for at the first call, or before where only its tool server knows
-which tools there are. When it dies, the agent is told why, and the next call gets a new one.
+The agent's container is asked for when its model begins to write the first call, or before where
+only its tool server knows which tools there are. When it dies, the agent is told why, and the
+next call gets a new one.
 """
 
 import asyncio
@@ -16,7 +17,17 @@ from runner.contract.tools import AGENTS_DIR, TOOLS_SOCKET, Result, ToolDefiniti
 from runner.coordination.acting.hello import server_tools
 from runner.coordination.acting.link import Hear, LinkLostError, ToolLink
 from runner.coordination.models.client import ModelClient
-from runner.coordination.models.stream import ModelFailure
+from runner.coordination.models.stream import Delta, DeltaKind, Listener, ModelFailure
+
+_LOOK_AGAIN_SECONDS = 2.0
+"""After so long without a tool server the host looks whether its container still lives."""
+GRACE_SECONDS = 30.0
+"""How much later than a call's own time limit the tool server may answer."""
+MAX_CALL_SECONDS = 86_400.0
+_MADE_ANEW = (
+    "The container has been made anew: running processes are gone, the files in the workspace are "
+    "still there."
+)
 
 
 class Toolbox:
@@ -29,15 +40,19 @@ class Toolbox:
         self._tools = tools
         self._client = client
         self._link = ToolLink(Path(agents_dir) / agent_id / TOOLS_SOCKET)
-        self._starting = asyncio.Lock()
+        self._starting: asyncio.Task[None] | None = None
         self._was_up = False
         self._problems: tuple[str, ...] = ()
+        self._deaths: list[str] = []
+        self._told = 0
 
     async def __aenter__(self) -> Self:
         await self._link.__aenter__()
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
+        if self._starting is not None:
+            self._starting.cancel()
         await self._link.__aexit__(*exc_info)
 
     async def definitions(self, hear: Hear) -> tuple[ToolDefinition, ...]:
@@ -50,46 +65,103 @@ class Toolbox:
         builtin = tuple(BUILTIN_TOOLS[name] for name in self._tools.names)
         if not self._tools.is_asked:
             return builtin
-        await self._ensure()
+        await self._ready()
         known = server_tools(await self._link.hello(self._tools.ready_seconds))
         if known.problems != self._problems:
             self._problems = known.problems
             hear("".join(f"{problem}\n" for problem in known.problems))
         return (*builtin, *known.definitions)
 
+    def overhearing(self, listen: Listener) -> Listener:
+        """Return `listen`, which has the container started while the model writes its call."""
+
+        def hear(delta: Delta) -> None:
+            if delta.kind is DeltaKind.TOOL_NAME and delta.text in self._tools.names:
+                self._prepare()
+            listen(delta)
+
+        return hear
+
     async def call(self, tool: str, arguments: dict[str, JsonValue], hear: Hear) -> Result:
         """Make a call; what keeps it from being carried out is a result too."""
         try:
-            death = await self._ensure()
-            if death is not None:
-                hear(f"{death}\n")
-            return await self._link.call(tool, arguments, hear)
-        except LinkLostError:
-            return _refused(await self._explained())
-        except ModelFailure as failure:
-            return _refused(failure.message)
-
-    async def _ensure(self) -> str | None:
-        """Have a tool server; return why the one before is gone, if it is."""
-        async with self._starting:
-            if self._link.is_up:
-                return None
-            action: ContainerAction = "replace" if self._was_up else "start"
-            death = await self._client.ask_container(self._agent_id, action)
-            await self._link.hello(self._tools.ready_seconds)
-            self._was_up = True
-            return death
-
-    async def _explained(self) -> str:
-        try:
-            death = await self._ensure()
+            await self._ready()
         except (LinkLostError, ModelFailure) as error:
-            return f"the agent's container was lost and cannot be made anew: {error}"
-        why = death or "the tool server was lost"
-        return (
-            f"{why}. The call was not finished. The container has been made anew: running "
-            "processes are gone, the files in the workspace are still there."
-        )
+            return _refused(f"the agent's container cannot be started: {error}")
+        news = self._news()
+        deaths = len(self._deaths)
+        try:
+            result = await self._link.call(tool, arguments, hear, self._seconds(tool, arguments))
+        except LinkLostError as error:
+            return _refused(f"{news}{await self._explained(error, deaths)}")
+        return result.model_copy(update={"text": f"{news}{result.text}"}) if news else result
+
+    def _prepare(self) -> "asyncio.Task[None] | None":
+        """Have a tool server started where there is none."""
+        if self._link.is_up:
+            return None
+        if self._starting is None or self._starting.done():
+            self._starting = asyncio.create_task(self._start(), name=f"start of {self._agent_id}")
+            self._starting.add_done_callback(_looked_at)
+        return self._starting
+
+    async def _ready(self) -> None:
+        """Wait for a tool server. A turn that is cancelled meanwhile does not stop its start."""
+        starting = self._prepare()
+        if starting is not None:
+            await asyncio.shield(starting)
+
+    async def _start(self) -> None:
+        """Raises LinkLostError, or ModelFailure with the host's words."""
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + self._tools.ready_seconds
+        action: ContainerAction = "replace" if self._was_up else "start"
+        while True:
+            death = await self._client.ask_container(self._agent_id, action)
+            if death is not None:
+                self._deaths.append(death)
+            try:
+                await self._link.hello(_LOOK_AGAIN_SECONDS)
+            except LinkLostError as error:
+                if loop.time() > give_up:
+                    self._was_up = True
+                    seconds = self._tools.ready_seconds
+                    message = f"its tool server was not ready within {seconds:g} s"
+                    raise LinkLostError(message) from error
+                action = "start"
+            else:
+                self._was_up = True
+                return
+
+    def _seconds(self, tool: str, arguments: dict[str, JsonValue]) -> float:
+        """Return how long a call may take: what it asks for and a little more, within bounds."""
+        asked = arguments.get("timeout") if tool in self._tools.names else None
+        if isinstance(asked, int | float) and asked > 0:
+            return min(float(asked), MAX_CALL_SECONDS) + GRACE_SECONDS
+        return self._tools.call_seconds
+
+    def _news(self) -> str:
+        """Return what the agent has not been told of its container's deaths."""
+        untold = self._deaths[self._told :]
+        self._told = len(self._deaths)
+        return f"[{untold[-1]}. {_MADE_ANEW}]\n" if untold else ""
+
+    async def _explained(self, error: LinkLostError, deaths: int) -> str:
+        """Return why a call was lost, once there is a container again."""
+        try:
+            await self._ready()
+        except (LinkLostError, ModelFailure) as failure:
+            return f"{error}; the agent's container cannot be made anew: {failure}"
+        self._told = len(self._deaths)
+        why = self._deaths[deaths] if len(self._deaths) > deaths else ""
+        said = f"{error}. {why}" if why else str(error)
+        return f"{said}. The call was not finished. {_MADE_ANEW}"
+
+
+def _looked_at(task: asyncio.Task[None]) -> None:
+    """Mark a task's error as seen: a start that nobody waits for may fail, the call tries again."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _refused(text: str) -> Result:
