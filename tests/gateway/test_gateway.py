@@ -112,7 +112,9 @@ def test_a_container_that_hangs_up_ends_the_call_to_the_provider(tmp_path: Path)
         async with served(tmp_path, route_to(provider.url)) as it:
             url = "http://gateway/agents/agent_a/v1/chat/completions"
             async with it.container.session.post(url, data=request_body()) as response:
-                await response.content.readany()
+                seen = b""
+                while seen.count(b"data:") < 4:
+                    seen += await response.content.readany()
                 response.close()
             await asyncio.to_thread(
                 provider.log.wait_for, lambda log: any(e.disconnected for e in log.ends.values())

@@ -125,7 +125,8 @@ def test_the_image_has_the_containers_side_only(containers: Containers) -> None:
     look = f"ls /opt/runner/src/runner; test -e /build || echo /none; {search}"
     _, output = containers.run("sh", "-c", look)
     names = {line for line in output.splitlines() if "/" not in line}
-    assert {"__init__.py", "__pycache__", "contract", "coordination", "errors.py"} == names
+    packages = {"contract", "coordination", "tools"}
+    assert {"__init__.py", "__pycache__", "errors.py", *packages} == names
     assert [line for line in output.splitlines() if "/" in line] == ["/none"]
 
 

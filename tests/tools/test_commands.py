@@ -166,9 +166,14 @@ def test_the_end_of_the_server_ends_its_commands(tmp_path: Path) -> None:
 
 
 def test_a_killed_keeper(tmp_path: Path) -> None:
-    """A command that kills what watches over it is ended, and the tool server goes on."""
+    """A command that kills what watches over it is ended, and the tool server goes on.
+
+    One that does so before its process id has been told lives until the container ends.
+    """
     with tool_server(tmp_path) as server:
-        done = server.call("execute_command", command="echo $$ > pid; kill -9 $PPID; sleep 600")
+        done = server.call(
+            "execute_command", command="echo $$ > pid; sleep 1; kill -9 $PPID; sleep 600"
+        )
         assert "the process that watched over the command was killed" in done.text
         wait_for_end(server, tmp_path / "pid")
 
