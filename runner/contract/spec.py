@@ -34,6 +34,8 @@ class AgentTools(SpecPart):
     """Absolute in the agent's container; the latest snapshots of all agents, read-only."""
     names: tuple[str, ...]
     """Built-in tools that it is offered."""
+    context_paths: tuple[str, ...] = ()
+    """Absolute; the user's files that it sees, read-only."""
     disk_bytes: PositiveInt = 10 * 1024**3
     """What its workspace may hold."""
     is_asked: bool = False

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from runner.contract.spec import AgentSpec
-from runner.contract.text import encodable
+from runner.contract.text import encodable, one_line
 from runner.coordination.models.decisions import NEW_ANSWER, Offer, offered_tools
 from runner.coordination.state import RunState
 
@@ -68,6 +68,7 @@ _OTHERS = (
     "The workspaces that belong to the current answers, yours too, are in {answers}, read-only, in "
     "a directory with its author's name each: copy what you want to use."
 )
+_CONTEXT = "The person who asks shares these with you, read-only: {paths}."
 ALL_DONE = "no more tool is needed: all files are made, everything is run"
 WRITE_NOW = "Write your answer now as plain text, complete and by itself."
 _WRITE = "You chose to give a new answer. Write it now as plain text, complete and by itself."
@@ -143,6 +144,8 @@ def _workspace(agent: AgentSpec, offer: Offer | None = None) -> str | None:
     is_small = agent.decision_mode == "json_schema"
     where = _BY_NAMES if is_small else _IN_PATH.format(workspace=agent.tools.workspace)
     about = _WORKSPACE.format(workspace=where)
+    if agent.tools.context_paths:
+        about += f" {_CONTEXT.format(paths=', '.join(map(one_line, agent.tools.context_paths)))}"
     if offer is None or not offer.candidates:
         return about
     return f"{about} {_OTHERS.format(answers=agent.tools.answers)}"

@@ -56,6 +56,7 @@ class ActingAgent(NamedTuple):
             answers=self.answers,
             disk_bytes=self.disk.bytes,
             names=tool_names(self.config.backend),
+            context_paths=tuple(str(path.target) for path in self.shared),
             is_asked=bool(servers),
             ready_seconds=READY_SECONDS
             + max((s.startup_timeout_seconds for s in servers), default=0),

@@ -76,11 +76,7 @@ def run(
     """
     config = request.config.config
     preparing = engine or engine_in_background(request.environ, config.runner.image)
-    routes = (
-        replayed_routes(config)
-        if request.replay
-        else agent_routes(config, environ=request.environ, cwd=request.cwd)
-    )
+    routes = _routes(request)
     reach = _reach(request)
     redactor = request.redactor or Redactor()
     redactor.learn(reach.secrets())
@@ -89,12 +85,7 @@ def run(
     money = money_for(request.config, routes, request.question, request.environ, is_paid=is_paid)
     pacing = pacing_for(config, request.environ)
     ready = preparing.result()
-    image = config.runner.image or image_tag(request.environ)
-    if config.runner.image and not ready.has_image:
-        raise ConfigurationError(
-            f"{request.config.path}: runner.image: the engine has no image {config.runner.image!r}:"
-            " build or load it, or leave the key out"
-        )
+    image = _run_image(request, ready)
     check_agent_images(request.config, ready.engine)
     _check_one_line(request.cwd)
     shared = _shared_paths(request, ready.engine.url)
@@ -125,6 +116,24 @@ def run(
             observer,
         )
         return _carried_out(current)
+
+
+def _routes(request: RunRequest) -> Sequence[AgentRoute]:
+    config = request.config.config
+    if request.replay:
+        return replayed_routes(config)
+    return agent_routes(config, environ=request.environ, cwd=request.cwd)
+
+
+def _run_image(request: RunRequest, ready: ReadyEngine) -> str:
+    """Return the run image's name; one of the user's own has to be there already."""
+    own = request.config.config.runner.image
+    if own and not ready.has_image:
+        raise ConfigurationError(
+            f"{request.config.path}: runner.image: the engine has no image {own!r}: build or load "
+            "it, or leave the key out"
+        )
+    return own or image_tag(request.environ)
 
 
 def _reach(request: RunRequest) -> Reach:

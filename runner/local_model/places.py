@@ -21,8 +21,8 @@ def cache_directory(environment: Mapping[str, str]) -> Path:
     if home := _absolute(environment.get("HOME")):
         return home / ".cache" / APPLICATION
     raise ConfigurationError(
-        "local model: no place for its weights: set HOME, or XDG_CACHE_HOME to a directory "
-        "with 1.5 GB of room"
+        "no place for what is kept between runs, such as the local model's weights: set HOME, or "
+        "XDG_CACHE_HOME to a directory with 1.5 GB of room"
     )
 
 

@@ -104,6 +104,20 @@ def test_calls_of_one_reply_run_side_by_side_and_come_back_in_order(
 
 
 @DIALECTS
+def test_half_a_character_in_the_arguments_is_replaced(
+    models: Provider, run: Run, workshop: Workshop, dialect: str
+) -> None:
+    """What no file can hold and no socket carry reaches the tool as another character."""
+    half = ToolCalls((ToolCall("execute_command", '{"command": "echo a\\ud800b"}'),))
+    play(models, half)
+
+    ended = run(workshop.members("a", dialect=dialect))
+
+    assert ended.exit_code == 0, ended.stderr
+    assert results(models.requests[-1])[0].startswith("a?b\n")
+
+
+@DIALECTS
 def test_a_decision_beside_other_calls_has_to_be_made_again(
     models: Provider, run: Run, workshop: Workshop, dialect: str
 ) -> None:

@@ -5,7 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.contract.spec import AgentSpec, DecisionMode
+from runner.contract.spec import AgentSpec, AgentTools, DecisionMode
 from runner.coordination.models.decisions import Offer
 from runner.coordination.prompts import (
     ShownAnswer,
@@ -40,6 +40,14 @@ def test_an_agent_is_told_only_what_it_can_do() -> None:
     assert "vote for" not in instruction(Offer((), may_answer=True)).lower().replace("votes", "")
     assert "now vote" in instruction(Offer(("agent1",), may_answer=False))
     assert "new_answer" not in instruction(Offer(("agent1",), may_answer=False), by_tool=False)
+
+
+def test_an_agent_is_told_of_the_users_files() -> None:
+    """An agent that acts knows which of the user's files it can read; no name makes a line."""
+    tools = AgentTools(workspace="/w", answers="/a", names=(), context_paths=("/docs", "/x\ny"))
+    agent = AgentSpec(id="b", model="m", tools=tools)
+    told = decision_instruction("agent2", BOTH, "lenient", agent)
+    assert "shares these with you, read-only: /docs, /x y." in told
 
 
 @given(st.lists(st.text(max_size=60), min_size=1, max_size=4))

@@ -1,6 +1,7 @@
 """An agent's tools in one turn: what is offered, done, used up. Runs on: the run container."""
 
 import asyncio
+import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -68,11 +69,18 @@ class Hands:
 
     async def _result(self, call: ReadyCall, limit: int) -> ToolResult:
         async with self._slots:
-            result = await self._toolbox.call(call.name, call.arguments, self._hear)
+            arguments = _encodable_object(call.arguments)
+            result = await self._toolbox.call(call.name, arguments, self._hear)
         return ToolResult(call.id, middle_cut(encodable(_shown(result)), limit), result.images)
 
     def _hear(self, text: str) -> None:
         self._listen(Delta(DeltaKind.TOOL_OUTPUT, text))
+
+
+def _encodable_object(value: JsonObject) -> JsonObject:
+    """Return a JSON object whose texts can be sent: a model can write half a character."""
+    encoded: JsonObject = json.loads(encodable(json.dumps(value, ensure_ascii=False)))
+    return encoded
 
 
 def _shown(result: Result) -> str:
