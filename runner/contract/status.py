@@ -68,6 +68,12 @@ class VoteCast(StatusPart):
     reason_preview: str
 
 
+class ToolInUse(StatusPart):
+    name: str
+    since: float
+    """Epoch seconds."""
+
+
 class AgentState(StatusPart):
     status: AgentStatus = AgentStatus.WAITING
     answer_count: int = 0
@@ -76,6 +82,8 @@ class AgentState(StatusPart):
     times_restarted: int = 0
     last_activity: float | None = None
     error: AgentError | None = None
+    tool: ToolInUse | None = None
+    """The one that the agent is using, the latest where there are several."""
 
 
 class Meta(StatusPart):

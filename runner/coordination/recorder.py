@@ -7,11 +7,14 @@ that others follow are replaced soon after: at most ten times a second, at least
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
-from runner.contract.events import Event, EventType
+from pydantic import JsonValue
+
+from runner.contract.events import EventType
 from runner.contract.files import atomic_write
 from runner.contract.log_layout import LogLayout
 from runner.contract.outcome import RunOutcome
@@ -19,15 +22,16 @@ from runner.contract.spec import RunSpec
 from runner.contract.status import Phase
 from runner.contract.text import encodable, one_line
 from runner.contract.usage import RunUsage
-from runner.coordination import events_log, snapshots
+from runner.coordination import snapshots
 from runner.coordination.disk import writing
+from runner.coordination.events_log import EventsLog
 from runner.coordination.models.stream import Delta, DeltaKind
 from runner.coordination.outputs import Outputs
 from runner.coordination.prompts import question_and_answers, shown_answers
 from runner.coordination.snapshots import Decided, Snapshot
 from runner.coordination.state import Happened, RunState, Transition, has_settled
 from runner.coordination.status_view import Moment, status_of
-from runner.coordination.table import coordination_table
+from runner.coordination.tool_log import ToolLog, WatchedCall, ending
 from runner.coordination.workspaces import Staged, summary
 from runner.errors import ExecutionError
 
@@ -51,11 +55,14 @@ class Recorder:
         # Looked up for every token, so not put together each time.
         self._output_paths = {a: self._layout.agent_output(a) for a in state.agents}
         self._presentation_paths = {a: self._layout.presentation_output(a) for a in state.agents}
-        self._events: tuple[Event, ...] = ()
+        self._events = EventsLog()
+        self._tools = ToolLog()
         self._snapshots: dict[str, Snapshot] = {}
         self._votes_cast: dict[str, int] = {}
         self._activity: dict[str, float] = {}
         self._speaking: dict[str, DeltaKind] = {}
+        self._lines_open: dict[str, bool] = {}
+        """Agent id → what it said last ends in the middle of a line."""
         self._usage = RunUsage()
         self._outcome: RunOutcome | None = None
         self._changed = asyncio.Event()
@@ -82,7 +89,7 @@ class Recorder:
         before, self.state = self.state, transition.state
         now = self._clock()
         for happened in transition.events:
-            self._events = events_log.numbered(self._events, happened, now)
+            self._events.add(happened, now)
             self._note(happened)
             with writing(self._layout.root):
                 self._save_snapshot(happened, Decided(self._context(before), now, workspace))
@@ -108,8 +115,32 @@ class Recorder:
             return
         if self._speaking.get(agent_id) is not delta.kind:
             self._speaking[agent_id] = delta.kind
-            self._outputs.write(path, f"\n[{delta.kind.value}]\n")
+            is_output = delta.kind is DeltaKind.TOOL_OUTPUT
+            self._outputs.write(path, "\n" if is_output else f"\n[{delta.kind.value}]\n")
         self._outputs.write(path, delta.text)
+        self._lines_open[agent_id] = not delta.text.endswith("\n")
+
+    @contextmanager
+    def watch(
+        self, agent_id: str, tool: str, arguments: Mapping[str, JsonValue]
+    ) -> Iterator[WatchedCall]:
+        """Tell of a tool call that is under way while the context lasts, and of its end."""
+        call = WatchedCall(tool, arguments, self._clock())
+        self._tools.begin(agent_id, call)
+        self._was_heard = True
+        try:
+            yield call
+        finally:
+            self._end_call(agent_id, call)
+
+    def _end_call(self, agent_id: str, call: WatchedCall) -> None:
+        if happened := self._tools.end(agent_id, call):
+            self._events.add(happened, self._clock())
+        is_heard = self._speaking.pop(agent_id, None) is DeltaKind.TOOL_OUTPUT
+        break_ = "" if is_heard and not self._lines_open.get(agent_id) else "\n"
+        self._outputs.write(self._output_of(agent_id), f"{break_}{ending(call)}\n")
+        self._activity[agent_id] = self._clock()
+        self._was_heard = True
 
     def say(self, line: str) -> None:
         """Add a line to system_status.txt."""
@@ -127,6 +158,8 @@ class Recorder:
     def close(self, outcome: RunOutcome) -> None:
         """Write everything for the last time. Raises DiskFullError, ExecutionError."""
         self._outcome = outcome
+        for happened in self._tools.not_listed():
+            self._events.add(happened, self._clock())
         self.say(f"run ended: {outcome.name}: {outcome.reason}")
         try:
             self.write_all()
@@ -153,15 +186,16 @@ class Recorder:
         self._changed.clear()
         self._was_heard = False
         self._flush_outputs()
-        self._replace(self._layout.events, events_log.events_json(self._events))
-        self._replace(self._layout.table, coordination_table(self._events).encode())
+        self._replace(self._layout.events, self._events.json())
+        self._replace(self._layout.table, self._events.table())
         self._replace(self._layout.votes, self._votes_json())
         self._replace(self._layout.snapshot_mappings, self._mappings_json())
         self._write_status()
 
     def _write_status(self) -> None:
         """Replace status.json: the last file, so that what it says is on disk already."""
-        moment = Moment(self._clock(), self._activity, self._usage, self._outcome)
+        tools = self._tools.in_use()
+        moment = Moment(self._clock(), self._activity, self._usage, self._outcome, tools)
         status = status_of(self._spec, self.state, moment)
         self._replace(self._layout.status, status.model_dump_json(indent=2).encode())
 

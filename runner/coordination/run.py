@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from runner.contract.outcome import ExitCode, RunOutcome
@@ -40,7 +41,7 @@ async def carry_out(
         try:
             async with (
                 ModelClient(socket_path) as client,
-                _toolboxes(spec, client, agents_dir) as toolboxes,
+                _toolboxes(spec, client, recorder, agents_dir) as toolboxes,
                 _workspaces(spec, client, answers_dir) as workspaces,
             ):
                 orchestrator = Orchestrator(spec, client, recorder, workspaces, toolboxes)
@@ -80,13 +81,15 @@ def _workspaces(spec: RunSpec, client: ModelClient, answers_dir: str) -> Workspa
 
 @asynccontextmanager
 async def _toolboxes(
-    spec: RunSpec, client: ModelClient, agents_dir: str
+    spec: RunSpec, client: ModelClient, recorder: Recorder, agents_dir: str
 ) -> AsyncIterator[Mapping[str, Toolbox]]:
     """Yield the tools of the agents that have some."""
     async with AsyncExitStack() as stack:
         yield {
             agent.id: await stack.enter_async_context(
-                Toolbox(agent.id, agent.tools, client, agents_dir)
+                Toolbox(
+                    agent.id, agent.tools, client, partial(recorder.watch, agent.id), agents_dir
+                )
             )
             for agent in spec.agents
             if agent.tools is not None

@@ -1,6 +1,7 @@
 """The status.json of a state. Runs on: the run container."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from runner.contract import status as contract
@@ -26,6 +27,8 @@ class Moment(NamedTuple):
     """Agent id → when it was last heard speaking."""
     usage: RunUsage
     outcome: RunOutcome | None = None
+    tools: Mapping[str, contract.ToolInUse] = MappingProxyType({})
+    """Agent id → the tool that it is using."""
 
 
 def status_of(spec: RunSpec, state: RunState, moment: Moment) -> contract.Status:
@@ -97,6 +100,7 @@ def _agent(agent: Agent, state: RunState, moment: Moment) -> contract.AgentState
         )
         if failure
         else None,
+        tool=moment.tools.get(agent.id),
     )
 
 

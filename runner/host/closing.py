@@ -98,6 +98,7 @@ def closed_status(
 
 
 def _closed_agent(agent: AgentState, outcome: RunOutcome, now: float) -> AgentState:
+    agent = agent.model_copy(update={"tool": None})
     if outcome.exit_code is ExitCode.SUCCESS or agent.status not in _AT_WORK:
         return agent
     timed_out = outcome.exit_code is ExitCode.TIMEOUT

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from runner.contract.status import AgentStatus, Phase, Status
 from runner.contract.text import one_line
-from runner.report.words import error_words, phase_words, usage_words, vote_words
+from runner.report.words import error_words, phase_words, tool_words, usage_words, vote_words
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -146,6 +146,7 @@ def picture(
         Text(),
         _phases(status, elapsed_seconds, look),
         _agents(status, spinner, look),
+        *_tools(status, look),
         *_errors(status, look),
         Text(usage_words(status), style="dim", no_wrap=True, overflow="crop"),
     )
@@ -228,6 +229,22 @@ def _votes_for(status: Status, place: int) -> int:
     """Return the votes for the agent at `place` in the configuration, counted from 1."""
     votes = status.results.votes.items()
     return sum(count for label, count in votes if label.startswith(f"agent{place}."))
+
+
+def _tools(status: Status, look: Look) -> "list[Text]":
+    """Return a line for each agent that is using a tool."""
+    from rich.text import Text
+
+    return [
+        Text(
+            look.shown(f"{name}: {tool_words(agent, status.meta.last_updated)}", look.width),
+            style="dim",
+            no_wrap=True,
+            overflow="crop",
+        )
+        for name, agent in status.agents.items()
+        if agent.tool is not None
+    ]
 
 
 def _errors(status: Status, look: Look) -> "list[Text]":

@@ -5,6 +5,7 @@ from runner.contract.text import one_line
 from runner.contract.usage import RunUsage
 
 _ERROR_CHARS = 120
+_TOOL_CHARS = 64
 _WITH_LABEL = frozenset({AgentStatus.ANSWERED, AgentStatus.COMPLETED})
 
 
@@ -67,3 +68,10 @@ def error_words(agent: AgentState) -> str:
 def vote_words(agent: AgentState) -> str:
     """Return the label that an agent voted for, or a dash."""
     return one_line(agent.vote_cast.voted_for_label) if agent.vote_cast else "-"
+
+
+def tool_words(agent: AgentState, now: float) -> str:
+    """Return the tool that an agent is using and for how long; empty where it uses none."""
+    if agent.tool is None:
+        return ""
+    return f"{one_line(agent.tool.name, _TOOL_CHARS)} ({max(0.0, now - agent.tool.since):.0f}s)"

@@ -44,6 +44,7 @@ def test_every_field_of_the_guide_is_there_from_the_start() -> None:
         "times_restarted": 0,
         "last_activity": None,
         "error": None,
+        "tool": None,
     }
     assert status["results"] == {"votes": {}, "winner": None, "final_answer_preview": None}
 

@@ -16,7 +16,7 @@ from runner.coordination.outputs import OutputFile
 from runner.coordination.recorder import Recorder
 from runner.coordination.snapshots import Decided
 from runner.coordination.state import cast_vote, fail_agent, give_answer, new_run, start_turn
-from runner.coordination.table import coordination_table
+from runner.coordination.table import Table
 from runner.errors import ExecutionError
 from tests.coordination.processes import agents, spec_in
 
@@ -154,7 +154,9 @@ def test_the_table_has_one_line_for_each_event() -> None:
         event_id="E1", timestamp=NOW, agent_id="a", event_type=EventType.VOTE, data=dict(data)
     )
 
-    lines = coordination_table([event]).splitlines()
+    table = Table()
+    table.add(event)
+    lines = table.text().splitlines()
 
     assert len(lines) == 3
     assert lines[2] == "E1     22:13:20.250  a      vote  preview: x E9 forged"

@@ -17,6 +17,7 @@ from runner.contract.status import (
     Phase,
     Results,
     Status,
+    ToolInUse,
 )
 from runner.contract.usage import RunUsage
 from runner.report.picture import Look, picture
@@ -90,6 +91,14 @@ def test_winner_stands_out() -> None:
     status = status_of(meta=meta, results=Results(winner="agent_a", votes={"agent1.1": 2}))
     lines = drawn(status)
     assert lines[4].startswith("★ agent_a  winner")
+
+
+def test_a_tool_in_use_has_its_own_line() -> None:
+    """Who uses which tool for how long; a name that an agent made up is harmless."""
+    agents = {"agent_b": AgentState(tool=ToolInUse(name=HOSTILE, since=991.0))}
+    [line] = [line for line in drawn(status_of(agents=agents)) if line.startswith("agent_b: ")]
+    assert line.startswith("agent_b: one WINNER: me red right")
+    assert line.endswith(" (12s)")
 
 
 def test_error_has_its_own_line() -> None:

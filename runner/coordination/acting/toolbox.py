@@ -18,6 +18,7 @@ from runner.coordination.acting.hello import server_tools
 from runner.coordination.acting.link import Hear, LinkLostError, ToolLink
 from runner.coordination.models.client import ModelClient
 from runner.coordination.models.stream import Delta, DeltaKind, Listener, ModelFailure
+from runner.coordination.tool_log import Watch
 
 _LOOK_AGAIN_SECONDS = 2.0
 """After so long without a tool server the host looks whether its container still lives."""
@@ -34,11 +35,17 @@ class Toolbox:
     """One agent's tools, for the whole run; an async context manager."""
 
     def __init__(
-        self, agent_id: str, tools: AgentTools, client: ModelClient, agents_dir: str = AGENTS_DIR
+        self,
+        agent_id: str,
+        tools: AgentTools,
+        client: ModelClient,
+        watch: Watch,
+        agents_dir: str = AGENTS_DIR,
     ) -> None:
         self._agent_id = agent_id
         self._tools = tools
         self._client = client
+        self._watch = watch
         self._link = ToolLink(Path(agents_dir) / agent_id / TOOLS_SOCKET)
         self._starting: asyncio.Task[None] | None = None
         self._was_up = False
@@ -84,6 +91,16 @@ class Toolbox:
 
     async def call(self, tool: str, arguments: dict[str, JsonValue], hear: Hear) -> Result:
         """Make a call; what keeps it from being carried out is a result too."""
+        with self._watch(tool, arguments) as watched:
+
+            def heard(text: str) -> None:
+                watched.was_heard = True
+                hear(text)
+
+            watched.result = await self._carried_out(tool, arguments, heard)
+            return watched.result
+
+    async def _carried_out(self, tool: str, arguments: dict[str, JsonValue], hear: Hear) -> Result:
         try:
             await self._ready()
         except (LinkLostError, ModelFailure) as error:
