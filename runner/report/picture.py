@@ -233,30 +233,23 @@ def _votes_for(status: Status, place: int) -> int:
 
 def _tools(status: Status, look: Look) -> "list[Text]":
     """Return a line for each agent that is using a tool."""
-    from rich.text import Text
-
     return [
-        Text(
-            look.shown(f"{name}: {tool_words(agent, status.meta.last_updated)}", look.width),
-            style="dim",
-            no_wrap=True,
-            overflow="crop",
-        )
+        _line(f"{name}: {tool_words(agent, status.meta.last_updated)}", "dim", look)
         for name, agent in status.agents.items()
         if agent.tool is not None
     ]
 
 
 def _errors(status: Status, look: Look) -> "list[Text]":
-    from rich.text import Text
-
     return [
-        Text(
-            look.shown(f"{name}: {error_words(agent)}", look.width),
-            style="red",
-            no_wrap=True,
-            overflow="crop",
-        )
+        _line(f"{name}: {error_words(agent)}", "red", look)
         for name, agent in status.agents.items()
         if agent.error is not None
     ]
+
+
+def _line(text: str, style: str, look: Look) -> "Text":
+    """Return one line that is cut where the terminal ends."""
+    from rich.text import Text
+
+    return Text(look.shown(text, look.width), style=style, no_wrap=True, overflow="crop")
